@@ -1,0 +1,42 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/wildcathub/wildcat/sdk"
+)
+
+// Message is a message as the REST API lists it.
+type Message struct {
+	EventID string
+	Account string
+	// Chat is the chat's key.
+	Chat      string
+	Message   *sdk.Message
+	Raw       json.RawMessage
+	CreatedAt time.Time
+	UpdatedAt time.Time
+}
+
+// MessageQuery selects messages, newest first.
+type MessageQuery struct {
+	// Account "" means all accounts.
+	Account string
+	// Chat is a chat key; "" means all chats.
+	Chat string
+	// After and Before bound the message time, exclusive; zero means open.
+	After, Before time.Time
+	Offset        int
+	// Limit is at most 500.
+	Limit int
+}
+
+// Messages reads messages. They are written by AppendEvent.
+type Messages interface {
+	// Message returns the newest message of the account with this WhatsApp id, or ErrNotFound.
+	Message(ctx context.Context, account, waID string) (Message, error)
+	// ListMessages returns a page and how many messages match in all.
+	ListMessages(ctx context.Context, q MessageQuery) (page []Message, total int, err error)
+}
