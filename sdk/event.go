@@ -47,6 +47,10 @@ type Event struct {
 	// Chat is the chat's key, a JID without device part, in the form (phone number
 	// or LID) under which the chat was first seen; "" when the event has no chat.
 	Chat string `json:"chat,omitempty"`
+	// ChatAlt is the chat's other name (LID or phone number), where WhatsApp told it.
+	ChatAlt string `json:"chat_alt,omitempty"`
+	// WAID is WhatsApp's id of the stanza that brought the event; "" if it has none.
+	WAID string `json:"wa_id,omitempty"`
 	// Seq numbers the events of a chat from 1, without gaps.
 	Seq uint64 `json:"seq"`
 	// Time is when it happened, by WhatsApp's clock where WhatsApp gives one.
@@ -74,6 +78,8 @@ type Receipt struct {
 	MessageIDs []string `json:"message_ids"`
 	// From is the JID of the person, without device.
 	From string `json:"from"`
+	// Device is the number of the person's device that reported; 0 is the phone.
+	Device int `json:"device,omitempty"`
 	// FromMe is true when another device of the account itself reported.
 	FromMe bool `json:"from_me,omitempty"`
 }
