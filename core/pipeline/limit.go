@@ -1,0 +1,50 @@
+package pipeline
+
+import (
+	"sync"
+	"time"
+
+	"github.com/wildcathub/wildcat/core/store"
+)
+
+// replyLimit bounds automatic replies per chat and minute, so that two bots that
+// answer each other do not do so for ever. In memory: a restart begins a new minute.
+type replyLimit struct {
+	max     int
+	mu      sync.Mutex
+	windows map[store.ChatRef]window
+}
+
+type window struct {
+	start time.Time
+	n     int
+}
+
+func newReplyLimit(perMinute int) *replyLimit {
+	return &replyLimit{max: perMinute, windows: make(map[store.ChatRef]window)}
+}
+
+func (l *replyLimit) allow(ref store.ChatRef, now time.Time) bool {
+	if l.max <= 0 {
+		return true
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	w := l.windows[ref]
+	if now.Sub(w.start) >= time.Minute {
+		w = window{start: now}
+	}
+	if w.n >= l.max {
+		return false
+	}
+	w.n++
+	l.windows[ref] = w
+	if len(l.windows) > 10_000 {
+		for k, old := range l.windows {
+			if now.Sub(old.start) >= time.Minute {
+				delete(l.windows, k)
+			}
+		}
+	}
+	return true
+}

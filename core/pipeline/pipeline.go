@@ -1,0 +1,193 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/wildcathub/wildcat/core/store"
+	"github.com/wildcathub/wildcat/sdk"
+)
+
+// Config is what the operator chose.
+type Config struct {
+	// MaxAge bounds how old a message may be to be answered.
+	MaxAge time.Duration
+	// RepliesPerMinute bounds automatic replies in one chat.
+	RepliesPerMinute int
+	// Workers is how many chats are settled side by side; 0 means 64. They mostly
+	// wait for the same group commit.
+	Workers int
+}
+
+// Renderer turns a text into what goes on the wire.
+type Renderer interface {
+	// RenderText returns the address and the marshalled protobuf, MessageSecret included.
+	RenderText(to, text string, quote *sdk.Message, mentions []string) (address string, payload []byte, err error)
+}
+
+// Endpoints says which endpoints an event may go to.
+type Endpoints interface {
+	// Match returns the endpoints whose own filter (account, event type) lets ev pass.
+	Match(ev *sdk.Event) []EndpointRef
+}
+
+// EndpointRef names an endpoint.
+type EndpointRef struct {
+	// ID is stored with deliveries.
+	ID string
+	// Name is what rules route to.
+	Name string
+}
+
+// Store is what the pipeline needs of the store.
+type Store interface {
+	store.Events
+	store.Chats
+	ListDeliveries(ctx context.Context, q store.DeliveryQuery) ([]store.Delivery, error)
+}
+
+// Deps is what the program passes in.
+type Deps struct {
+	Store     Store
+	Rules     RuleSet
+	Render    Renderer
+	Endpoints Endpoints
+	// Deliveries is called with an event's stored deliveries, in each chat's order. It must not block.
+	Deliveries func([]store.Delivery, *sdk.Event)
+	// Sends is called when sends of an account were stored. It must not block.
+	Sends      func(account string)
+	Logger     *slog.Logger
+	Registerer prometheus.Registerer
+	Now        func() time.Time
+	// Rand spreads retries; nil uses the global source.
+	Rand func() float64
+}
+
+// ErrNotOwned says that this process does not own the account (any more).
+var ErrNotOwned = errors.New("account is not owned by this process")
+
+// Pipeline stores events and settles what follows from them.
+type Pipeline struct {
+	cfg     Config
+	deps    Deps
+	log     *slog.Logger
+	names   *names
+	limit   *replyLimit
+	lanes   *lanes
+	metrics *metrics
+	// appends keeps intake and own-sent events of one chat from overtaking each
+	// other between the store and the lane. Striped: a chat always has the same lock.
+	appends [256]sync.Mutex
+
+	mu     sync.RWMutex
+	epochs map[string]uint64
+}
+
+// New builds a pipeline; nothing runs before Start.
+func New(cfg Config, deps Deps) (*Pipeline, error) {
+	if deps.Store == nil || deps.Rules == nil || deps.Render == nil || deps.Endpoints == nil {
+		return nil, errors.New("pipeline: store, rules, renderer and endpoints are needed")
+	}
+	if cfg.Workers <= 0 {
+		cfg.Workers = 64
+	}
+	if deps.Now == nil {
+		deps.Now = time.Now
+	}
+	if deps.Rand == nil {
+		deps.Rand = rand.Float64
+	}
+	if deps.Logger == nil {
+		deps.Logger = slog.New(slog.DiscardHandler)
+	}
+	m, err := newMetrics(deps.Registerer)
+	if err != nil {
+		return nil, err
+	}
+	p := &Pipeline{
+		cfg: cfg, deps: deps, log: deps.Logger.With("component", "pipeline"),
+		names: newNames(deps.Store), limit: newReplyLimit(cfg.RepliesPerMinute),
+		metrics: m, epochs: make(map[string]uint64),
+	}
+	p.lanes = newLanes(p, cfg.Workers)
+	m.lanes(p.lanes.count)
+	return p, nil
+}
+
+// Start starts the workers. Stop ends them.
+func (p *Pipeline) Start() { p.lanes.start() }
+
+// Stop lets the events being settled finish, and ends the workers. What waits stays
+// stored and is taken up by the next start. Safe without Start, and twice.
+func (p *Pipeline) Stop(ctx context.Context) error { return p.lanes.stop(ctx) }
+
+// Own takes charge of an account under a lease's epoch, and takes up the events
+// that a predecessor left unfinished. Call it before the account's intake begins.
+func (p *Pipeline) Own(ctx context.Context, account string, epoch uint64) error {
+	p.mu.Lock()
+	p.epochs[account] = epoch
+	p.mu.Unlock()
+	after := store.ChatRef{Account: account}
+	resumed := 0
+	// The account's own sequence sorts first, and equal to the start of the page.
+	p.lanes.poke(after)
+	for {
+		refs, err := p.deps.Store.UnfinishedChats(ctx, after, 500)
+		if err != nil {
+			return fmt.Errorf("resume account %s: %w", account, err)
+		}
+		for _, ref := range refs {
+			if ref.Account != account {
+				refs = nil
+				break
+			}
+			p.lanes.poke(ref)
+			after = ref
+			resumed++
+		}
+		if len(refs) < 500 {
+			break
+		}
+	}
+	if resumed > 0 {
+		p.log.Info("resuming unfinished events", "account", account, "chats", resumed)
+	}
+	return nil
+}
+
+// Disown ends the charge: nothing of the account is written any more.
+func (p *Pipeline) Disown(account string) {
+	p.mu.Lock()
+	delete(p.epochs, account)
+	p.mu.Unlock()
+}
+
+func (p *Pipeline) epoch(account string) (uint64, bool) {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	e, ok := p.epochs[account]
+	return e, ok
+}
+
+// Event returns a stored event as its receivers see it: with the tags that rules put on it.
+func (p *Pipeline) Event(ctx context.Context, id string) (*sdk.Event, error) {
+	se, err := p.deps.Store.Event(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if len(se.Verdict) > 0 {
+		pl, err := decodePlan(se.Verdict)
+		if err != nil {
+			return nil, err
+		}
+		se.Event.Tags = pl.Tags
+	}
+	return se.Event, nil
+}

@@ -1,0 +1,208 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"github.com/wildcathub/wildcat/core/store"
+	"github.com/wildcathub/wildcat/sdk"
+)
+
+// settle stores an event's verdict and everything that follows from it, and wakes
+// those who carry it out. A verdict that is stored already is taken as it is.
+func (p *Pipeline) settle(ctx context.Context, se store.StoredEvent) error {
+	ev := se.Event
+	epoch, ok := p.epoch(ev.Account)
+	if !ok {
+		return fmt.Errorf("settle event %s: %w", ev.ID, ErrNotOwned)
+	}
+	resumed := len(se.Verdict) > 0
+	var pl *plan
+	var err error
+	if resumed {
+		pl, err = decodePlan(se.Verdict)
+	} else {
+		pl, err = p.evaluate(ctx, ev)
+	}
+	if err != nil {
+		p.log.Error("settle event", "account", ev.Account, "event_id", ev.ID, "err", err)
+		return err
+	}
+	s, err := p.settlement(ev, epoch, pl)
+	if err != nil {
+		return err
+	}
+	err = p.deps.Store.Settle(ctx, s)
+	if errors.Is(err, store.ErrExists) && !resumed {
+		stored, rerr := p.deps.Store.Event(ctx, ev.ID)
+		if rerr != nil {
+			return rerr
+		}
+		return p.settle(ctx, stored)
+	}
+	if err != nil {
+		p.log.Warn("settle event", "account", ev.Account, "event_id", ev.ID, "err", err)
+		return fmt.Errorf("settle event %s: %w", ev.ID, err)
+	}
+	p.metrics.settled(p.deps.Now().Sub(se.StoredAt))
+	return p.announce(ctx, ev, pl, s, resumed)
+}
+
+// announce wakes the outbox and the sender. After a resumption the deliveries may
+// be older than this settlement, so their present state is read.
+func (p *Pipeline) announce(ctx context.Context, ev *sdk.Event, pl *plan, s *store.Settlement, resumed bool) error {
+	rows := s.Deliveries
+	if resumed && len(rows) > 0 {
+		var err error
+		if rows, err = p.deps.Store.ListDeliveries(ctx, store.DeliveryQuery{EventID: ev.ID, State: store.DeliveryQueued, Limit: 500}); err != nil {
+			return fmt.Errorf("deliveries of event %s: %w", ev.ID, err)
+		}
+	}
+	if len(rows) > 0 && p.deps.Deliveries != nil {
+		ev.Tags = pl.Tags
+		p.deps.Deliveries(rows, ev)
+	}
+	if len(s.Sends) > 0 && p.deps.Sends != nil {
+		p.deps.Sends(ev.Account)
+	}
+	return nil
+}
+
+// settlement expands a verdict into rows.
+func (p *Pipeline) settlement(ev *sdk.Event, epoch uint64, pl *plan) (*store.Settlement, error) {
+	verdict, err := pl.encode()
+	if err != nil {
+		return nil, err
+	}
+	now := p.deps.Now()
+	s := &store.Settlement{EventID: ev.ID, Account: ev.Account, Chat: ev.Chat, Seq: ev.Seq, Epoch: epoch, Verdict: verdict}
+	for _, ps := range pl.Sends {
+		s.Sends = append(s.Sends, store.Send{
+			ID: ps.ID, Account: ev.Account, Chat: ps.Chat, WAID: ps.WAID, To: ps.To, Payload: ps.Payload,
+			EventID: ev.ID, Rule: ps.Rule, Index: ps.Index, Repeat: true,
+			State: store.SendQueued, Epoch: epoch, CreatedAt: now, UpdatedAt: now,
+		})
+	}
+	partition := Partition(store.ChatRef{Account: ev.Account, Chat: ev.Chat})
+	for _, endpoint := range pl.Endpoints {
+		s.Deliveries = append(s.Deliveries, store.Delivery{
+			ID: DeliveryID(ev.ID, endpoint), EventID: ev.ID, Endpoint: endpoint, Account: ev.Account, Chat: ev.Chat,
+			Partition: partition, Seq: ev.Seq, State: store.DeliveryQueued, Due: now, Epoch: epoch, CreatedAt: now, UpdatedAt: now,
+		})
+	}
+	return s, nil
+}
+
+// evaluate runs the rules and renders what they want sent.
+func (p *Pipeline) evaluate(ctx context.Context, ev *sdk.Event) (*plan, error) {
+	pl := &plan{Version: planVersion}
+	routes := map[string]bool{}
+	for _, r := range p.deps.Rules.Rules() {
+		if !r.Match(ev) {
+			continue
+		}
+		v, sends, note, err := p.runRule(ctx, r, ev)
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil, ctx.Err() // a shutdown is not the rule's failure
+			}
+			p.log.Warn("rule failed", "rule", r.Name(), "account", ev.Account, "event_id", ev.ID, "err", err)
+			pl.Rules = append(pl.Rules, ruleRun{Rule: r.Name(), Result: "failed", Note: err.Error()})
+			continue
+		}
+		result := "ok"
+		if note != "" {
+			result = "suppressed"
+			p.log.Warn("replies held back", "rule", r.Name(), "account", ev.Account, "event_id", ev.ID, "reason", note)
+		}
+		pl.Rules = append(pl.Rules, ruleRun{Rule: r.Name(), Result: result, Note: note})
+		pl.Sends = append(pl.Sends, sends...)
+		pl.Tags = append(pl.Tags, v.Tags...)
+		for _, name := range v.Routes {
+			routes[name] = true
+		}
+		if v.Drop {
+			pl.Drop = true
+			break
+		}
+	}
+	if pl.Drop {
+		return pl, nil
+	}
+	for _, e := range p.deps.Endpoints.Match(ev) {
+		if len(routes) == 0 || routes[e.Name] || routes[e.ID] {
+			pl.Endpoints = append(pl.Endpoints, e.ID)
+		}
+	}
+	return pl, nil
+}
+
+// runRule evaluates one rule and renders its actions. All or nothing: an action that
+// cannot be rendered fails the rule. note, if not empty, says why sends were held back.
+func (p *Pipeline) runRule(ctx context.Context, r Rule, ev *sdk.Event) (v Verdict, sends []plannedSend, note string, err error) {
+	defer func() {
+		if x := recover(); x != nil {
+			p.log.Error("rule panicked", "rule", r.Name(), "event_id", ev.ID, "err", x, "stack", string(debug.Stack()))
+			v, sends, note, err = Verdict{}, nil, "", fmt.Errorf("panic in rule %s", r.Name())
+		}
+	}()
+	if v, err = r.Eval(ctx, ev); err != nil {
+		return Verdict{}, nil, "", err
+	}
+	for i, a := range v.Actions {
+		ps, err := p.render(ctx, r.Name(), i, a, ev)
+		if err != nil {
+			return Verdict{}, nil, "", fmt.Errorf("action %d: %w", i+1, err)
+		}
+		sends = append(sends, ps)
+	}
+	now := p.deps.Now()
+	switch age := now.Sub(ev.Time); {
+	case len(sends) == 0:
+	case p.cfg.MaxAge > 0 && age > p.cfg.MaxAge:
+		return v, nil, fmt.Sprintf("too_old: the message is %s old, rules.max_age is %s", age.Round(time.Second), p.cfg.MaxAge), nil
+	default:
+		for _, ps := range sends {
+			if !p.limit.allow(store.ChatRef{Account: ev.Account, Chat: ps.Chat}, now) {
+				return v, nil, "rate_limited: more automatic replies in this chat than rules.replies_per_minute", nil
+			}
+		}
+	}
+	return v, sends, "", nil
+}
+
+func (p *Pipeline) render(ctx context.Context, rule string, index int, a Action, ev *sdk.Event) (plannedSend, error) {
+	to, chat := a.To, ""
+	var quote *sdk.Message
+	switch a.Kind {
+	case ActionReply:
+		if ev.Message == nil {
+			return plannedSend{}, fmt.Errorf("an event of type %s cannot be replied to", ev.Type)
+		}
+		to, chat = ev.Message.Chat, ev.Chat
+		if a.Quote {
+			quote = ev.Message
+		}
+	case ActionSend:
+	default:
+		return plannedSend{}, fmt.Errorf("unknown action %q", a.Kind)
+	}
+	address, payload, err := p.deps.Render.RenderText(to, a.Text, quote, a.Mentions)
+	if err != nil {
+		return plannedSend{}, err
+	}
+	if chat == "" {
+		alias, err := p.names.resolve(ctx, ev.Account, address)
+		if err != nil {
+			return plannedSend{}, err
+		}
+		chat = alias.Key
+	}
+	return plannedSend{
+		ID: ReplyID(ev.ID, rule, index), WAID: ReplyWAID(ev.Account, ev.ID, rule, index),
+		Chat: chat, To: address, Rule: rule, Index: index, Payload: payload,
+	}, nil
+}
