@@ -1,6 +1,7 @@
 // Package config turns wildcat.yaml, the environment and the command line into a
-// Config. It owns the names of the keys, their defaults and their validation; it
-// opens nothing and starts nothing.
+// Config. It owns the names of the keys, their defaults and their validation; apart
+// from the file itself it opens nothing (it looks whether rule files and plugin
+// programs are there), and it starts nothing.
 package config
 
 import "time"
@@ -23,7 +24,13 @@ type Config struct {
 	Webhooks   WebhooksConfig    `yaml:"webhooks"`
 	Connectors []ConnectorConfig `yaml:"connectors"`
 	Deliver    DeliverConfig     `yaml:"deliver"`
+	Media      MediaConfig       `yaml:"media"`
 	Egress     EgressConfig      `yaml:"egress"`
+
+	// places is where each key's value stands in the file, by path; origins names the
+	// environment variable that overrode it.
+	places  map[string]place
+	origins map[string]string
 }
 
 // ServerConfig is the REST listener.
@@ -183,6 +190,13 @@ type DeliverConfig struct {
 	Retry []time.Duration `yaml:"retry"`
 	// InFlight bounds all deliveries under way; 0 means 32 per CPU.
 	InFlight int `yaml:"in_flight"`
+}
+
+// MediaConfig is about files in messages.
+type MediaConfig struct {
+	// FFmpegPath is the ffmpeg program, looked up in PATH unless it has a slash;
+	// FFMPEG_PATH overrides. Default ffmpeg. It need not exist.
+	FFmpegPath string `yaml:"ffmpeg_path"`
 }
 
 // EgressConfig guards requests to addresses that users give.
