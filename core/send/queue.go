@@ -107,7 +107,7 @@ func New(cfg Config, deps Deps) (*Queue, error) {
 		cfg: cfg, deps: deps, log: deps.Logger.With("component", "send"),
 		wake: make(map[string]chan struct{}), waiters: make(map[string][]chan struct{}), epochs: make(map[string]uint64),
 		results: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "wildcat_sends_total", Help: "Attempts to send, by result (sent, refused, requeued, uncertain, unknown, confirmed).",
+			Name: "wildcat_sends_total", Help: "Attempts to send, by result (sent, refused, requeued, uncertain, repeated, unknown, confirmed).",
 		}, []string{"result"}),
 		took: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "wildcat_send_duration_seconds", Help: "Time from handing a message to WhatsApp to its acceptance.",

@@ -99,6 +99,7 @@ func (q *Queue) recover(ctx context.Context, snd store.Send, epoch uint64, s wha
 	case snd.Attempt >= q.cfg.MaxUncertain:
 		return q.giveUp(ctx, snd, epoch, "unconfirmed")
 	}
+	q.results.WithLabelValues("repeated").Inc()
 	q.log.Info("repeating an uncertain send", "account", snd.Account, "message_id", snd.WAID, "attempt", snd.Attempt+1)
 	return q.attempt(ctx, snd, epoch, s)
 }

@@ -1,0 +1,51 @@
+# Building, running and testing need Go only. `make lint` and `make gen` use the
+# development tools pinned in .ci/tools; `make race` needs a C compiler.
+GO      ?= go
+TOOL    := $(GO) tool -modfile=.ci/tools/go.mod
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+CC      ?= cc
+ROUNDS  ?= 50
+SEED    ?= 1
+
+.DEFAULT_GOAL := help
+
+help: ## Show this help
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## Build bin/wildcat and the example connector
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/wildcat ./examples/connector-go
+
+test: ## Run all tests: conformance suites, stories through the real binary, the short crash story
+	$(GO) test -timeout 10m ./...
+
+race: ## Run all tests under the race detector (needs cgo and a C compiler, $(CC))
+	CGO_ENABLED=1 CC=$(CC) $(GO) test -race -timeout 20m ./...
+
+lint: ## Check formatting, style and the layers
+	$(TOOL) golangci-lint run ./...
+
+fmt: ## Format the code
+	$(TOOL) golangci-lint fmt ./...
+
+gen: ## Regenerate what is generated (the connector protocol)
+	$(GO) generate ./...
+
+bench: ## Measure against floors taken in the same run; prints a table and writes bench.json
+	$(GO) run ./cmd/wildcat-bench -out bench.json
+
+crash: ## Kill the real hub at every named point and at random (ROUNDS, SEED)
+	WILDCAT_CRASH_ROUNDS=$(ROUNDS) WILDCAT_CRASH_SEED=$(SEED) $(GO) test -count=1 -timeout 80m -run 'Crash' -v ./core/app/crash/
+
+demo: ## See the main job work, end to end, with no phone
+	$(GO) run ./cmd/wildcat demo
+
+cross: ## Build for every supported platform
+	@for t in linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64; do \
+		echo "build $$t"; CGO_ENABLED=0 GOOS=$${t%/*} GOARCH=$${t#*/} $(GO) build -o /dev/null ./cmd/wildcat || exit 1; \
+		CGO_ENABLED=0 GOOS=$${t%/*} GOARCH=$${t#*/} $(GO) build ./sdk/... ./examples/... || exit 1; done
+
+vuln: ## Check for known vulnerabilities (needs the network)
+	$(TOOL) govulncheck ./...
+
+.PHONY: help build test race lint fmt gen bench crash demo cross vuln

@@ -1,0 +1,264 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/wildcathub/wildcat/core/scenario"
+)
+
+func newDemoCommand() *cobra.Command {
+	var keep, verbose bool
+	cmd := &cobra.Command{
+		Use:   "demo",
+		Short: "Show the main job end to end, with a simulated WhatsApp and no phone",
+		Long: "Starts a simulated WhatsApp and the hub as processes of their own in a temporary folder, pairs an account,\n" +
+			"has a Lua rule answer a stranger, delivers to a webhook and to a connector program, and then kills the hub\n" +
+			"in the middle of 200 messages to show that none is lost and each is answered once.",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return runDemo(cmd.Context(), cmd.OutOrStdout(), keep, verbose)
+		},
+	}
+	cmd.Flags().BoolVar(&keep, "keep", false, "leave it running, and say what to open and try")
+	cmd.Flags().BoolVar(&verbose, "verbose", false, "also print what the hub and the sandbox log")
+	return cmd
+}
+
+const (
+	demoAccount   = "demo"
+	demoNumber    = "15550000001"
+	demoQuestions = 200
+	demoStrangers = 10
+	// The kill must fall in the middle: after this many replies and before that many.
+	demoKillAfter  = 40
+	demoKillBefore = 160
+)
+
+// demo is the state that the steps hand on to each other.
+type demo struct {
+	out     io.Writer
+	log     io.Writer
+	dir     string
+	exe     string
+	steps   int
+	started time.Time
+
+	receiver   *scenario.Receiver
+	sandboxP   *scenario.Process
+	hubP       *scenario.Process
+	sandbox    *scenario.Sandbox
+	hub        *scenario.Hub
+	eventsFile string
+	// uncertain is how many sends the second hub found uncertain and repeated.
+	uncertain int
+}
+
+// step runs one step and prints its line.
+func (d *demo) step(what string, do func() (string, error)) error {
+	start := time.Now()
+	note, err := do()
+	if err != nil {
+		_, _ = fmt.Fprintf(d.out, "FAIL %s: %v\n", what, err)
+		return err
+	}
+	if note != "" {
+		what += ": " + note
+	}
+	d.steps++
+	_, _ = fmt.Fprintf(d.out, "ok   %s (%s)\n", what, time.Since(start).Round(time.Millisecond))
+	return nil
+}
+
+func runDemo(ctx context.Context, out io.Writer, keep, verbose bool) error {
+	d := &demo{out: out, started: time.Now()}
+	if verbose {
+		d.log = os.Stderr
+	}
+	err := d.run(ctx)
+	if err == nil && keep {
+		d.invite(ctx)
+	}
+	cerr := d.close()
+	if err = errors.Join(err, cerr); err != nil {
+		first, _, _ := strings.Cut(err.Error(), "\n")
+		_, _ = fmt.Fprintf(out, "demo failed: %s\n", first)
+		return errReported
+	}
+	_, _ = fmt.Fprintf(out, "demo passed: %d steps\n", d.steps)
+	return nil
+}
+
+func (d *demo) run(ctx context.Context) error {
+	steps := []struct {
+		what string
+		do   func(context.Context) (string, error)
+	}{
+		{"prepare a folder, and build the example connector into it", d.prepare},
+		{"start the simulated WhatsApp, a process of its own", d.startSandbox},
+		{"start the hub, a process of its own", d.startHub},
+		{"start a webhook receiver and register it over REST", d.startReceiver},
+		{"create an account over REST; the simulated phone scans its QR code", d.pair},
+		{"a stranger writes \"!ping hello\"; the phone shows \"pong hello\"", d.firstPing},
+		{"the receiver verified the event's signature", d.receiverHasPing},
+		{"the connector program wrote the event to its file", d.connectorHasPing},
+		{"the trace shows every stage of the message", d.tracePing},
+		{fmt.Sprintf("%d messages from %d strangers; the hub is killed with SIGKILL in the middle", demoQuestions, demoStrangers), d.killInTheMiddle},
+		{"start the hub again", d.startHub},
+		{fmt.Sprintf("all %d messages are stored", demoQuestions), d.allStored},
+		{"each is answered once on the phones", d.allAnswered},
+		{"the webhook got all, in each chat's order", d.receiverHasAll},
+		{"the connector program got all, in each chat's order", d.connectorHasAll},
+		{"the simulated WhatsApp saw no protocol rule broken", d.invariants},
+	}
+	for _, s := range steps {
+		if err := d.step(s.what, func() (string, error) { return s.do(ctx) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *demo) close() error {
+	var errs []error
+	if d.hubP != nil {
+		errs = append(errs, d.hubP.Stop(15*time.Second))
+	}
+	if d.sandboxP != nil {
+		errs = append(errs, d.sandboxP.Stop(15*time.Second))
+	}
+	if d.receiver != nil {
+		d.receiver.Close()
+	}
+	if d.dir != "" {
+		errs = append(errs, os.RemoveAll(d.dir))
+	}
+	return errors.Join(errs...)
+}
+
+func (d *demo) prepare(ctx context.Context) (string, error) {
+	var err error
+	if d.exe, err = os.Executable(); err != nil {
+		return "", err
+	}
+	source, err := scenario.SourceDir(ctx)
+	if err != nil {
+		return "", err
+	}
+	if d.dir, err = os.MkdirTemp("", "wildcat-demo-"); err != nil {
+		return "", err
+	}
+	program, err := scenario.BuildConnector(ctx, source, d.dir)
+	if err != nil {
+		return "", err
+	}
+	rule, err := os.ReadFile(filepath.Join(source, "scripts", "ping.lua"))
+	if err != nil {
+		return "", err
+	}
+	d.eventsFile = filepath.Join(d.dir, "events.jsonl")
+	return "", errors.Join(
+		os.WriteFile(filepath.Join(d.dir, "ping.lua"), rule, 0o600),
+		os.WriteFile(filepath.Join(d.dir, "connector.path"), []byte(program), 0o600),
+	)
+}
+
+func (d *demo) startSandbox(ctx context.Context) (string, error) {
+	p, err := scenario.StartProcess(ctx, scenario.Command{
+		Name: "the sandbox", Exe: d.exe, Log: d.log,
+		Args: []string{"sandbox", "--listen", "127.0.0.1:0", "--data", filepath.Join(d.dir, "sandbox"), "--exit-with-stdin"},
+	})
+	if err != nil {
+		return "", err
+	}
+	d.sandboxP, d.sandbox = p, scenario.NewSandbox(p.URL)
+	return p.URL, d.writeConfig(p.URL)
+}
+
+func (d *demo) writeConfig(sandbox string) error {
+	program, err := os.ReadFile(filepath.Join(d.dir, "connector.path"))
+	if err != nil {
+		return err
+	}
+	text := fmt.Sprintf(`# The demo's configuration; wildcat.yaml at the top of the repository shows every key.
+server: {port: 0}
+whatsapp: {network: sandbox, url: %q}
+rules:
+  files:
+    - file: ping.lua
+connectors:
+  - name: jsonl
+    use: %q
+    with: {path: %q}
+`, sandbox, program, d.eventsFile)
+	return os.WriteFile(filepath.Join(d.dir, "wildcat.yaml"), []byte(text), 0o600)
+}
+
+func (d *demo) startHub(ctx context.Context) (string, error) {
+	p, err := scenario.StartProcess(ctx, scenario.Command{
+		Name: "the hub", Exe: d.exe, Log: d.log,
+		Args: []string{
+			"serve", "--config", filepath.Join(d.dir, "wildcat.yaml"), "--data", filepath.Join(d.dir, "data"), "--exit-with-stdin",
+		},
+	})
+	if err != nil {
+		return "", err
+	}
+	d.hubP, d.hub = p, scenario.NewHub(p.URL)
+	return fmt.Sprintf("%s, pid %d", p.URL, p.PID()), nil
+}
+
+func (d *demo) startReceiver(ctx context.Context) (string, error) {
+	r, err := scenario.StartReceiver()
+	if err != nil {
+		return "", err
+	}
+	d.receiver = r
+	secret, err := d.hub.AddWebhook(ctx, r.URL)
+	if err != nil {
+		return "", err
+	}
+	return r.URL, r.SetSecret(secret)
+}
+
+// stranger is the number of the i-th stranger.
+func stranger(i int) string { return fmt.Sprintf("1555100%04d", i) }
+
+func (d *demo) pair(ctx context.Context) (string, error) {
+	if err := d.sandbox.AddPhone(ctx, demoNumber, "Owner"); err != nil {
+		return "", err
+	}
+	for i := range demoStrangers {
+		if err := d.sandbox.AddPhone(ctx, stranger(i), fmt.Sprintf("Stranger %d", i)); err != nil {
+			return "", err
+		}
+	}
+	return "+" + demoNumber, scenario.Pair(ctx, d.hub, d.sandbox, demoAccount, demoNumber)
+}
+
+// invite says what to try, and waits until the user has had enough.
+func (d *demo) invite(ctx context.Context) {
+	_, _ = fmt.Fprintf(d.out, `
+Everything is left running. Try:
+  curl %[1]s/accounts
+  curl '%[1]s/messages?limit=5'
+  curl -X POST %[1]s/accounts/%[3]s/message/send -H 'Content-Type: application/json' -d '{"to":"%[4]s","message":"hello"}'
+  curl -X POST %[2]s/sandbox/phones/%[4]s/send -H 'Content-Type: application/json' -d '{"to":"%[5]s","text":"!ping again"}'
+  curl %[2]s/sandbox/phones/%[4]s/received
+  curl %[1]s/metrics
+The configuration, the data and the connector's file are in %[6]s
+Press Ctrl-C to end it.
+`, d.hubP.URL, d.sandboxP.URL, demoAccount, stranger(0), demoNumber, d.dir)
+	select {
+	case <-ctx.Done():
+	case <-d.hubP.Done():
+	}
+}
