@@ -1,0 +1,25 @@
+// Package simulator is a WhatsApp server and its phones, on the loopback interface only.
+//
+// An unmodified whatsmeow client pairs with it by QR, logs in, and exchanges
+// end-to-end encrypted messages with simulated phones and with other clients. It
+// owns the server's half of the wire protocol (Noise, stanzas, queues, prekeys),
+// the phones (device 0 of every account, with real Signal sessions), their state
+// on disk, and the control API under /sandbox/.
+//
+// It does not own anything of the hub: it imports whatsmeow's wire packages and
+// nothing else of core, so that it can run as a process of its own and be used in
+// other people's tests.
+//
+// # How it is laid out
+//
+// A connection (conn.go) reads stanzas and hands each to the table in router.go: one
+// handler per tag, and for <iq> one per xmlns. Whatever has to reach a device is
+// collected in a [outgoing] (outgoing.go), written to the journal (journal.go), and
+// only then put into the device's queue (queue.go), from where it is sent, and sent
+// again after each login, until the device acknowledges it. A phone is a device whose
+// queue is emptied in this process (phone_receive.go).
+//
+// # What it asserts
+//
+// While it runs it checks itself and its clients; see [Server.Violations].
+package simulator

@@ -1,0 +1,220 @@
+package simulator_test
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+	"google.golang.org/protobuf/proto"
+	_ "modernc.org/sqlite"
+
+	"go.mau.fi/whatsmeow"
+	"go.mau.fi/whatsmeow/proto/waE2E"
+	"go.mau.fi/whatsmeow/store/sqlstore"
+	"go.mau.fi/whatsmeow/types"
+	"go.mau.fi/whatsmeow/types/events"
+	waLog "go.mau.fi/whatsmeow/util/log"
+
+	"github.com/wildcathub/wildcat/core/simulator"
+)
+
+func TestMain(m *testing.M) {
+	// whatsmeow's keepalive and handler loops end with their connection; nothing else is excused.
+	goleak.VerifyTestMain(m)
+}
+
+// root is shared by all servers of the tests: what whatsmeow trusts is process-wide.
+var root = [32]byte{8: 7, 31: 64}
+
+func newServer(t *testing.T, dir string) *simulator.Server {
+	t.Helper()
+	s, err := simulator.New(simulator.Options{Dir: dir, Root: &root})
+	require.NoError(t, err)
+	require.NoError(t, s.Start("127.0.0.1:0"))
+	t.Cleanup(func() {
+		require.NoError(t, s.Close())
+		require.Empty(t, s.Violations())
+	})
+	return s
+}
+
+func within(t *testing.T, d time.Duration) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func addPhone(t *testing.T, s *simulator.Server, number string) *simulator.Phone {
+	t.Helper()
+	p, err := s.AddPhone(number, "Name of "+number)
+	require.NoError(t, err)
+	return p
+}
+
+// client is an unmodified whatsmeow client with its SQLite store.
+type client struct {
+	*whatsmeow.Client
+	t    *testing.T
+	s    *simulator.Server
+	db   *sqlstore.Container
+	path string
+
+	mu       sync.Mutex
+	changed  chan struct{}
+	events   []any
+	messages []*events.Message
+	refuse   func(*events.Message) bool
+}
+
+func openDB(t *testing.T, path string) *sqlstore.Container {
+	t.Helper()
+	db, err := sqlstore.New(t.Context(), "sqlite", "file:"+path+
+		"?_pragma=foreign_keys(1)&_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_txlock=immediate", waLog.Noop)
+	require.NoError(t, err)
+	return db
+}
+
+// newClient makes a client with an empty store.
+func newClient(t *testing.T, s *simulator.Server) *client {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "device.db")
+	c := &client{t: t, s: s, db: openDB(t, path), path: path}
+	t.Cleanup(func() { require.NoError(t, c.db.Close()) })
+	c.renew(false)
+	return c
+}
+
+// renew puts a new whatsmeow client over the same store; safe is the configuration that loses nothing.
+func (c *client) renew(safe bool) {
+	c.t.Helper()
+	device, err := c.db.GetFirstDevice(c.t.Context())
+	require.NoError(c.t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	cli := whatsmeow.NewClient(device, waLog.Noop)
+	cli.BackgroundEventCtx = ctx
+	cli.SynchronousAck, cli.EnableDecryptedEventBuffer = safe, safe
+	c.s.Install(cli)
+	cli.AddEventHandlerWithSuccessStatus(c.take)
+	c.mu.Lock()
+	c.Client = cli
+	c.mu.Unlock()
+	c.t.Cleanup(func() {
+		cli.Disconnect()
+		cancel()
+	})
+}
+
+func (c *client) take(evt any) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if m, ok := evt.(*events.Message); ok {
+		if c.refuse != nil && c.refuse(m) {
+			return false
+		}
+		c.messages = append(c.messages, m)
+	}
+	c.events = append(c.events, evt)
+	if c.changed != nil {
+		close(c.changed)
+		c.changed = nil
+	}
+	return true
+}
+
+// wait waits until done, called with the lock held, is true.
+func (c *client) wait(what string, done func() bool) {
+	c.t.Helper()
+	ctx := within(c.t, 30*time.Second)
+	for {
+		c.mu.Lock()
+		if done() {
+			c.mu.Unlock()
+			return
+		}
+		if c.changed == nil {
+			c.changed = make(chan struct{})
+		}
+		changed := c.changed
+		c.mu.Unlock()
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			require.FailNow(c.t, "timeout", "waiting for %s", what)
+		}
+	}
+}
+
+// waitEvent waits for an event of a type that match accepts.
+func waitEvent[E any](c *client, match func(E) bool) E {
+	c.t.Helper()
+	var found E
+	c.wait(fmt.Sprintf("%T", found), func() bool {
+		for _, evt := range c.events {
+			if e, ok := evt.(E); ok && match(e) {
+				found = e
+				return true
+			}
+		}
+		return false
+	})
+	return found
+}
+
+func anyOf[E any](E) bool { return true }
+
+func (c *client) forgetEvents() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.events = nil
+}
+
+// pair links a new client to the phone and waits until it is ready.
+func (c *client) pair(p *simulator.Phone) *simulator.Device {
+	c.t.Helper()
+	ctx := within(c.t, 30*time.Second)
+	qr, err := c.GetQRChannel(ctx)
+	require.NoError(c.t, err)
+	require.NoError(c.t, c.Connect())
+	item := <-qr
+	require.Equal(c.t, "code", item.Event)
+	d, err := p.LinkQR(ctx, item.Code)
+	require.NoError(c.t, err)
+	for item = range qr {
+	}
+	require.Equal(c.t, whatsmeow.QRChannelSuccess, item)
+	waitEvent(c, anyOf[*events.Connected])
+	return d
+}
+
+func paired(t *testing.T, s *simulator.Server, p *simulator.Phone) (*client, *simulator.Device) {
+	t.Helper()
+	c := newClient(t, s)
+	return c, c.pair(p)
+}
+
+func (c *client) send(to, text string) string {
+	c.t.Helper()
+	resp, err := c.SendMessage(within(c.t, 30*time.Second), types.NewJID(to, types.DefaultUserServer),
+		&waE2E.Message{Conversation: proto.String(text)})
+	require.NoError(c.t, err)
+	return resp.ID
+}
+
+// waitTexts waits for n messages and returns their texts.
+func (c *client) waitTexts(n int) []string {
+	c.t.Helper()
+	c.wait(fmt.Sprint(n, " messages"), func() bool { return len(c.messages) >= n })
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	out := make([]string, len(c.messages))
+	for i, m := range c.messages {
+		out[i] = m.Message.GetConversation() + m.Message.GetExtendedTextMessage().GetText()
+	}
+	return out
+}
