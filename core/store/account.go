@@ -38,9 +38,11 @@ type Accounts interface {
 	// ListAccounts returns all, ordered by id.
 	ListAccounts(ctx context.Context) ([]Account, error)
 	// UpdateAccount applies change to the current record atomically and returns the
-	// result; ErrNotFound if it is gone. change may run more than once.
+	// result; ErrNotFound if it is gone. change may run more than once. The ID stays,
+	// and UpdatedAt is now unless change sets it.
 	UpdateAccount(ctx context.Context, id string, change func(*Account)) (Account, error)
 	// DeleteAccount removes the account and everything that belongs to it: chats,
-	// events, messages, sends, deliveries and its media. ErrNotFound if it is gone.
+	// events, messages, sends, deliveries and its media. ErrNotFound if it is gone. It
+	// is done in several writes, the account itself last: after an error, call it again.
 	DeleteAccount(ctx context.Context, id string) error
 }

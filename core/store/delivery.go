@@ -103,8 +103,9 @@ type DeliveryQuery struct {
 
 // Deliveries is the outbox. Rows are inserted by Settle.
 type Deliveries interface {
-	// QueuedLanes returns the lanes of an endpoint that have queued deliveries,
-	// ordered, those after the given one, at most limit.
+	// QueuedLanes returns the lanes of an endpoint that have queued deliveries, in an
+	// order of the engine's that does not change, those after the given one (its zero
+	// value: from the start), at most limit.
 	QueuedLanes(ctx context.Context, endpoint string, after LaneRef, limit int) ([]LaneRef, error)
 	// LaneDeliveries returns a lane's queued deliveries with a seq above after, in
 	// order of seq, at most limit.
@@ -120,7 +121,9 @@ type Deliveries interface {
 	// delivery; ErrStale if it is queued.
 	RequeueDelivery(ctx context.Context, id string, due time.Time) (Delivery, error)
 	// MoveDeliveries changes the state of all of an endpoint's deliveries that are in
-	// from (queued → parked, parked → queued, queued | parked → cancelled) and returns how many.
+	// from (queued → parked, parked → queued, queued | parked → cancelled) and returns
+	// how many. What becomes queued is due at at. A large backlog is moved in several
+	// writes: after an error, call it again.
 	MoveDeliveries(ctx context.Context, endpoint string, from, to DeliveryState, reason string, at time.Time) (int, error)
 	// CountDeliveries returns how many deliveries an endpoint has in each state, and
 	// when the oldest queued one was created (zero if none).

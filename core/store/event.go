@@ -33,12 +33,15 @@ type StoredEvent struct {
 // Append is one event to store.
 type Append struct {
 	// Event has ID, Account and Chat set. Seq is assigned: the next of
-	// (Account, Chat). Chat "" is the account's own sequence.
+	// (Account, Chat). Chat "" is the account's own sequence. The event itself is
+	// not changed: take Seq and Chat from Appended.
 	Event *sdk.Event
 	// OtherIDs are the ids that the same happening would have under the chat's or
 	// sender's other names; if one of them is stored, this is a duplicate.
 	OtherIDs []string
-	// Epoch fences the write.
+	// Epoch fences the write: a new event is refused with ErrStale if a higher epoch
+	// has appended to the chat. It becomes the event's epoch, so Settle needs one at
+	// least as high: one lease should stand behind both.
 	Epoch uint64
 	// Sent, if set, moves a send from SendSending to SendSent with this append; also
 	// when the event is a duplicate. A send in another state is left alone.
@@ -56,6 +59,9 @@ type SentMark struct {
 type Appended struct {
 	// ID is the id under which the event is stored (for a duplicate, the older one's).
 	ID string
+	// Chat is the chat's key under which it is stored: Event.Chat, or the key that
+	// took over when ResolveAlias merged that chat into another.
+	Chat string
 	// Seq is the number in the chat.
 	Seq uint64
 	// Duplicate is true when the event was there already: no number was used.
@@ -88,17 +94,20 @@ type Events interface {
 	// Event returns one event, or ErrNotFound.
 	Event(ctx context.Context, id string) (StoredEvent, error)
 	// Settle stores what follows from an event and moves it to StageDone. An event
-	// that is done already is a success and changes nothing. ErrNotFound if the event
-	// is gone, ErrExists if another verdict is stored, ErrStale if fenced.
+	// that is done already, by the same verdict, is a success and changes nothing.
+	// ErrNotFound if the event is gone, ErrExists if another verdict is stored (done
+	// or not), ErrStale if fenced.
 	Settle(ctx context.Context, s *Settlement) error
 	// UnfinishedChats returns the (account, chat) pairs that have events before
-	// StageDone, ordered, those after the given pair, at most limit.
+	// StageDone, in an order of the engine's that does not change, those after the
+	// given pair (its zero value: from the start), at most limit.
 	UnfinishedChats(ctx context.Context, after ChatRef, limit int) ([]ChatRef, error)
 	// UnfinishedEvents returns a chat's events before StageDone with a seq above
 	// after, in order of seq, at most limit.
 	UnfinishedEvents(ctx context.Context, chat ChatRef, after uint64, limit int) ([]StoredEvent, error)
 	// ListEvents returns a page of an account's events in the order in which they were
-	// stored, those after the event with id after ("" from the start). Account "" means all.
+	// stored, those after the event with id after ("" from the start; ErrNotFound if it
+	// is gone). Account "" means all.
 	ListEvents(ctx context.Context, account, after string, limit int) ([]StoredEvent, error)
 }
 

@@ -11,6 +11,7 @@
 //     or fails with ErrStale or ErrExists.
 //   - Writes that move a record's state are compare-and-set, and fenced by an epoch:
 //     a writer whose epoch is lower than the record's gets ErrStale.
+//   - Times are kept to the millisecond and come back in UTC; a limit of 0 or less means 100.
 //   - Methods are safe for concurrent use. A cancelled context may leave a write done or not done.
 package store
 

@@ -1,0 +1,180 @@
+package sqlite
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/wildcathub/wildcat/core/store"
+	"github.com/wildcathub/wildcat/sdk"
+)
+
+// maxInlineBody is the size in bytes from which an event's JSON goes to a blob, so
+// that the event table stays dense.
+const maxInlineBody = 64 << 10
+
+// AppendEvent implements store.Events.
+func (s *Store) AppendEvent(ctx context.Context, a store.Append) (store.Appended, error) {
+	out, err := s.appendEvent(ctx, a)
+	if err != nil {
+		return store.Appended{}, fmt.Errorf("append event %s: %w", a.Event.ID, err)
+	}
+	return out, nil
+}
+
+// encoded is an append with everything done that need not be done by the writer.
+type encoded struct {
+	store.Append
+	ids      []any
+	body     []byte // nil if in bodyBlob
+	bodyBlob string
+	storedAt int64
+}
+
+func (s *Store) appendEvent(ctx context.Context, a store.Append) (store.Appended, error) {
+	ev := a.Event
+	if ev.ID == "" || ev.Account == "" {
+		return store.Appended{}, errors.New("event without id or account")
+	}
+	bare := *ev
+	bare.Seq = 0 // the columns are the truth for what the engine assigns
+	body, err := json.Marshal(&bare)
+	if err != nil {
+		return store.Appended{}, fmt.Errorf("encode: %w", err)
+	}
+	e := encoded{Append: a, body: body, storedAt: ms(s.now())}
+	for _, id := range append([]string{ev.ID}, a.OtherIDs...) {
+		if id != "" {
+			e.ids = append(e.ids, packID(id))
+		}
+	}
+	if len(body) > maxInlineBody {
+		if e.bodyBlob, err = s.putBody(ctx, ev, body); err != nil {
+			return store.Appended{}, err
+		}
+		e.body = nil
+	}
+	var out store.Appended
+	err = s.write(ctx, len(e.body)+512, func(t *tx) (err error) {
+		out, err = e.write(t)
+		return err
+	})
+	return out, err
+}
+
+// putBody stores a large body as a file of the engine's own. The name covers the
+// content: a redelivered event may differ in what is no part of its identity, and an
+// append that failed may have left a file.
+func (s *Store) putBody(ctx context.Context, ev *sdk.Event, body []byte) (string, error) {
+	sum := sha256.Sum256(body)
+	id := "event/" + ev.ID + "/" + hex.EncodeToString(sum[:8])
+	_, err := s.putBlob(ctx, store.BlobInfo{ID: id, Account: ev.Account, MIME: "application/json"}, bytes.NewReader(body), true)
+	if err != nil && !errors.Is(err, store.ErrExists) {
+		return "", fmt.Errorf("store body: %w", err)
+	}
+	return id, nil
+}
+
+// write appends in the writer's transaction: a known id is a duplicate and takes no
+// number; otherwise the chat's counter and the event move together.
+func (e *encoded) write(t *tx) (store.Appended, error) {
+	out, err := e.duplicate(t)
+	if err != nil {
+		return out, err
+	}
+	if !out.Duplicate {
+		if out, err = e.insert(t); err != nil {
+			return out, err
+		}
+	}
+	if e.Sent != nil {
+		_, err = t.exec(`UPDATE sends SET state = ?, sent_at = ?, epoch = max(epoch, ?), reason = '', updated_at = ?
+			WHERE id = ? AND state = ?`,
+			sendStates.number(store.SendSent), ms(e.Sent.At), e.Epoch, e.storedAt,
+			packID(e.Sent.SendID), sendStates.number(store.SendSending))
+	}
+	return out, err
+}
+
+func (e *encoded) duplicate(t *tx) (store.Appended, error) {
+	for _, id := range e.ids {
+		var out store.Appended
+		var stored dbID
+		found, err := t.row(`SELECT e.id, e.seq, c.chat FROM events e JOIN chats c ON c.n = e.chat_n WHERE e.id = ?`,
+			[]any{id}, &stored, &out.Seq, &out.Chat)
+		if err != nil {
+			return out, err
+		}
+		if found {
+			out.ID, out.Duplicate = string(stored), true
+			return out, nil
+		}
+	}
+	return store.Appended{}, nil
+}
+
+func (e *encoded) insert(t *tx) (store.Appended, error) {
+	ev := e.Event
+	accountN, err := t.names.intern(t, ev.Account)
+	if err != nil {
+		return store.Appended{}, err
+	}
+	chatN, out, err := nextNumber(t, accountN, ev.Chat, e.Epoch)
+	if err != nil {
+		return out, err
+	}
+	out.ID = ev.ID
+	var n int64
+	_, err = t.returning(`INSERT INTO events
+		(id, account_n, chat_n, seq, stage, epoch, stored_at, done_at, body, body_blob)
+		VALUES (?, ?, ?, ?, 0, ?, ?, 0, ?, ?) RETURNING n`,
+		[]any{e.ids[0], accountN, chatN, out.Seq, e.Epoch, e.storedAt, e.body, nullText(e.bodyBlob)}, &n)
+	if err != nil {
+		return out, err
+	}
+	if ev.Type != sdk.TypeMessage || ev.Message == nil {
+		return out, nil
+	}
+	at := ev.Message.Time
+	if at.IsZero() {
+		at = ev.Time
+	}
+	_, err = t.exec(`INSERT INTO messages (n, account_n, chat_n, wa_id, time, updated_at) VALUES (?, ?, ?, ?, ?, ?)`,
+		n, accountN, chatN, ev.Message.ID, ms(at), e.storedAt)
+	return out, err
+}
+
+// nextNumber counts a chat up. A chat that was merged into another has no numbers
+// left to give; its events go to its successor.
+func nextNumber(t *tx, accountN int64, chat string, epoch uint64) (chatN int64, out store.Appended, err error) {
+	out.Chat = chat
+	found, err := t.returning(`UPDATE chats SET seq = seq + 1, epoch = ?1
+		WHERE account_n = ?2 AND chat = ?3 AND merged_into IS NULL AND epoch <= ?1 RETURNING n, seq`,
+		[]any{epoch, accountN, chat}, &chatN, &out.Seq)
+	if err != nil || found {
+		return chatN, out, err
+	}
+	found, err = t.returning(`INSERT INTO chats (account_n, chat, seq, epoch) VALUES (?, ?, 1, ?)
+		ON CONFLICT (account_n, chat) DO NOTHING RETURNING n, seq`,
+		[]any{accountN, chat, epoch}, &chatN, &out.Seq)
+	if err != nil || found {
+		return chatN, out, err
+	}
+	var into any
+	if _, err = t.row(`SELECT merged_into FROM chats WHERE account_n = ? AND chat = ?`, []any{accountN, chat}, &into); err != nil {
+		return 0, out, err
+	}
+	if into == nil {
+		return 0, out, fmt.Errorf("chat: %w", store.ErrStale)
+	}
+	found, err = t.returning(`UPDATE chats SET seq = seq + 1, epoch = ?1 WHERE n = ?2 AND epoch <= ?1 RETURNING n, seq, chat`,
+		[]any{epoch, into}, &chatN, &out.Seq, &out.Chat)
+	if err == nil && !found {
+		err = fmt.Errorf("chat: %w", store.ErrStale)
+	}
+	return chatN, out, err
+}
