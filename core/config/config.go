@@ -1,7 +1,7 @@
 // Package config turns wildcat.yaml, the environment and the command line into a
 // Config. It owns the names of the keys, their defaults and their validation; apart
-// from the file itself it opens nothing (it looks whether rule files and plugin
-// programs are there), and it starts nothing.
+// from the file itself it opens nothing (it looks whether rule files are
+// there), and it starts nothing.
 package config
 
 import "time"
@@ -41,6 +41,9 @@ type ServerConfig struct {
 	Port int `yaml:"port"`
 	// MaxBody is the largest request body, in bytes. Default 52428800.
 	MaxBody int64 `yaml:"max_body"`
+	// AllowHosts are further names by which requests may address a loopback listener:
+	// those that a reverse proxy passes on. Default none.
+	AllowHosts []string `yaml:"allow_hosts"`
 }
 
 // AuthConfig guards the REST API.

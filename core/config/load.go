@@ -219,4 +219,4 @@ func (c *Config) Resolve(path string) string {
 }
 
 // Program says that Use names a program and no built-in connector.
-func (c ConnectorConfig) Program() bool { return strings.ContainsAny(c.Use, `/\`) }
+func (c ConnectorConfig) Program() bool { return strings.ContainsAny(c.Use, `/\.`) }

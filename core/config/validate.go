@@ -94,6 +94,11 @@ func (v *validator) server() {
 	number(v, "server.port", int64(c.Server.Port), 0, 65_535)
 	number(v, "server.max_body", c.Server.MaxBody, 1<<10, 1<<30)
 	host := c.Server.Host
+	for i, name := range c.Server.AllowHosts {
+		if !hostName.MatchString(name) {
+			v.at(fmt.Sprintf("server.allow_hosts[%d]", i), "expected a name without a port, such as wildcat.example.com, not %q", name)
+		}
+	}
 	_, ipErr := netip.ParseAddr(host)
 	switch {
 	case ipErr != nil && !hostName.MatchString(host):
@@ -203,13 +208,9 @@ func (v *validator) connectors() {
 		default:
 			names[k.Name] = i
 		}
-		switch {
-		case k.Use == "":
+		if k.Use == "" {
+			// Whether the program is there is for the one who starts it.
 			v.at(v.cfg.nearest(at, "use"), "a connector needs use: the name of a built-in, or the path of a program")
-		case k.Program() && *k.Enabled:
-			if problem := missing(v.cfg.Resolve(k.Use)); problem != "" {
-				v.at(at+".use", "program %s %s: build it, or set enabled: false", k.Use, problem)
-			}
 		}
 		for j, e := range k.Events {
 			if known := EventTypes(); !slices.Contains(known, e) {
