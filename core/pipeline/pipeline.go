@@ -70,6 +70,9 @@ type Deps struct {
 	Rand func() float64
 }
 
+// resumePage is how many unfinished chats are read at once.
+const resumePage = 500
+
 // ErrNotOwned says that this process does not own the account (any more).
 var ErrNotOwned = errors.New("account is not owned by this process")
 
@@ -134,27 +137,23 @@ func (p *Pipeline) Own(ctx context.Context, account string, epoch uint64) error 
 	p.mu.Lock()
 	p.epochs[account] = epoch
 	p.mu.Unlock()
-	after := store.ChatRef{Account: account}
 	resumed := 0
-	// The account's own sequence sorts first, and equal to the start of the page.
-	p.lanes.poke(after)
+	var after store.ChatRef
 	for {
-		refs, err := p.deps.Store.UnfinishedChats(ctx, after, 500)
+		refs, err := p.deps.Store.UnfinishedChats(ctx, after, resumePage)
 		if err != nil {
 			return fmt.Errorf("resume account %s: %w", account, err)
 		}
 		for _, ref := range refs {
-			if ref.Account != account {
-				refs = nil
-				break
+			if ref.Account == account {
+				p.lanes.poke(ref)
+				resumed++
 			}
-			p.lanes.poke(ref)
-			after = ref
-			resumed++
 		}
-		if len(refs) < 500 {
+		if len(refs) < resumePage {
 			break
 		}
+		after = refs[len(refs)-1]
 	}
 	if resumed > 0 {
 		p.log.Info("resuming unfinished events", "account", account, "chats", resumed)
