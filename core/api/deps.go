@@ -1,0 +1,170 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/wildcathub/wildcat/core/send"
+	"github.com/wildcathub/wildcat/core/store"
+	"github.com/wildcathub/wildcat/sdk"
+)
+
+// Deps is what the program passes in. All of it is needed but Logger, Now and Rand.
+type Deps struct {
+	Accounts   Accounts
+	Sender     Sender
+	Messages   Messages
+	Webhooks   Webhooks
+	Deliveries Deliveries
+	Tracer     Tracer
+	Connectors Connectors
+	Rules      Rules
+	Health     Health
+
+	// Gatherer is what /metrics shows; Registerer gets the API's own metrics.
+	Gatherer   prometheus.Gatherer
+	Registerer prometheus.Registerer
+	Logger     *slog.Logger
+	Now        func() time.Time
+	// Rand is the source of webhook ids and secrets; nil is crypto/rand.
+	Rand io.Reader
+}
+
+// Accounts is the life of the accounts. All but Live fail with an error that wraps
+// store.ErrNotFound for an id that there is none of.
+type Accounts interface {
+	// Create stores an account (ID, Name and Collection are set) and begins to connect
+	// it; it fails with an error that wraps store.ErrExists if the id is taken.
+	Create(ctx context.Context, a store.Account) (store.Account, error)
+	// Get and List return the records, State and Reason being those of this moment.
+	Get(ctx context.Context, id string) (store.Account, error)
+	List(ctx context.Context) ([]store.Account, error)
+	// Delete logs out and removes everything that belongs to the account.
+	Delete(ctx context.Context, id string) error
+	// Connect begins to connect and returns; it is a success when a connection is held.
+	Connect(ctx context.Context, id string) error
+	// Disconnect closes the connection and keeps the pairing; a success when there is none.
+	Disconnect(ctx context.Context, id string) error
+	// Logout unlinks the device from the phone.
+	Logout(ctx context.Context, id string) error
+	// Live says whether a connection is held (being one that is up, coming up or
+	// waiting for its pairing), and the raw pairing string while the account is pairing.
+	Live(id string) (qr string, held bool)
+}
+
+// Sender sends texts and waits for WhatsApp's acceptance, as *send.Queue does.
+type Sender interface {
+	Send(ctx context.Context, r send.Request) (send.Result, error)
+}
+
+// Messages reads stored messages.
+type Messages interface {
+	store.Messages
+}
+
+// Webhooks are the registered webhooks, as *connector.Registry keeps them.
+type Webhooks interface {
+	// AddWebhook registers w, whose ID and Secret are set, or returns the one that is
+	// registered for the same URL and account, and whether it is new. An error that is
+	// a *sdk.ConfigError says what is wrong with w.
+	AddWebhook(ctx context.Context, w store.Webhook) (store.Webhook, bool, error)
+	ListWebhooks(ctx context.Context) ([]store.Webhook, error)
+	// DeleteWebhook fails with an error that wraps store.ErrNotFound if there is none.
+	DeleteWebhook(ctx context.Context, id string) error
+}
+
+// Deliveries shows and replays deliveries.
+type Deliveries interface {
+	ListDeliveries(ctx context.Context, q store.DeliveryQuery) ([]store.Delivery, error)
+	// Replay starts a finished delivery anew with the whole schedule. Errors wrap
+	// store.ErrNotFound, or store.ErrStale when it is queued as it is.
+	Replay(ctx context.Context, id string) (store.Delivery, error)
+}
+
+// Tracer tells what became of an event.
+type Tracer interface {
+	// Trace returns the story of the event with this id; with an account, of the newest
+	// message of that account with this WhatsApp id. Errors wrap store.ErrNotFound.
+	Trace(ctx context.Context, account, id string) (Trace, error)
+}
+
+// Trace is the story of one event.
+type Trace struct {
+	// Event is shown without its raw form.
+	Event *sdk.Event
+	// Stages are what was reached, in order: "stored", "ruled", "done".
+	Stages []TraceStage
+	// Verdict is what the rules decided, as stored; nil before that.
+	Verdict    json.RawMessage
+	Sends      []store.Send
+	Deliveries []store.Delivery
+}
+
+// TraceStage is one stage that an event has reached. At is zero where it was not noted.
+type TraceStage struct {
+	Stage string
+	At    time.Time
+}
+
+// Connectors shows the endpoints.
+type Connectors interface {
+	ConnectorStatus(ctx context.Context) ([]ConnectorStatus, error)
+}
+
+// ConnectorStatus is one endpoint: an entry under `connectors:`, or a registered webhook.
+type ConnectorStatus struct {
+	// ID is the endpoint's, as deliveries name it; Name is what rules route to.
+	ID   string `json:"id"`
+	Name string `json:"name"`
+	// Use is a built-in's name or a program's path.
+	Use     string `json:"use"`
+	Version string `json:"version,omitempty"`
+	Enabled bool   `json:"enabled"`
+	// State is a stable word such as running, starting, failed or disabled, and Reason says why.
+	State    string   `json:"state"`
+	Reason   string   `json:"reason,omitempty"`
+	Restarts int      `json:"restarts"`
+	Events   []string `json:"events"`
+	Accounts []string `json:"accounts"`
+	// Deliveries counts this endpoint's deliveries by state.
+	Deliveries map[store.DeliveryState]int `json:"deliveries"`
+	// OldestQueued is when the longest waiting delivery was made.
+	OldestQueued *time.Time `json:"oldestQueued,omitempty"`
+}
+
+// Rules shows the rules in force.
+type Rules interface {
+	RuleStatus() []RuleStatus
+}
+
+// RuleStatus is one rule.
+type RuleStatus struct {
+	Name    string `json:"name"`
+	File    string `json:"file"`
+	Enabled bool   `json:"enabled"`
+	// State is a stable word such as ok or disabled, and Reason says why.
+	State    string `json:"state"`
+	Reason   string `json:"reason,omitempty"`
+	Runs     uint64 `json:"runs"`
+	Failures uint64 `json:"failures"`
+	// LastError is the last failure's text, without message contents.
+	LastError string `json:"lastError,omitempty"`
+}
+
+// Health tells whether the hub can do its work.
+type Health interface {
+	Ready(ctx context.Context) []Check
+}
+
+// Check is one thing that must hold for the hub to be ready.
+type Check struct {
+	Name string `json:"name"`
+	OK   bool   `json:"ok"`
+	// Error is for operators; it must not hold a secret.
+	Error string `json:"error,omitempty"`
+}

@@ -1,0 +1,63 @@
+package api
+
+import (
+	"context"
+	_ "embed"
+	"net/http"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/wildcathub/wildcat/core/config"
+)
+
+//go:embed openapi.yaml
+var openapi []byte
+
+func (s *Server) ping(c *gin.Context) error {
+	return ok(c, gin.H{"ok": true, "pong": true, "time": iso(s.deps.Now())})
+}
+
+// healthz says that the program runs, and on which WhatsApp: nobody should take
+// a sandbox for the real one.
+func (s *Server) healthz(c *gin.Context) error {
+	network := s.cfg.Network
+	if network == "" {
+		network = config.NetworkLive
+	}
+	return ok(c, gin.H{"ok": true, "network": network, "version": s.cfg.Version})
+}
+
+// readyTimeout bounds the checks: an orchestrator asks every few seconds.
+const readyTimeout = 5 * time.Second
+
+func (s *Server) readyz(c *gin.Context) error {
+	ctx, cancel := context.WithTimeout(c.Request.Context(), readyTimeout)
+	defer cancel()
+	checks, status := orEmpty(s.deps.Health.Ready(ctx)), http.StatusOK
+	for _, one := range checks {
+		if !one.OK {
+			status = http.StatusServiceUnavailable
+		}
+	}
+	answer := gin.H{"ok": status == http.StatusOK, "checks": checks}
+	if status != http.StatusOK {
+		answer["error"], answer["code"] = "not ready", "not_ready"
+	}
+	c.PureJSON(status, answer)
+	return nil
+}
+
+func (s *Server) metrics() func(*gin.Context) error {
+	h := promhttp.HandlerFor(s.deps.Gatherer, promhttp.HandlerOpts{MaxRequestsInFlight: 4, Timeout: 10 * time.Second})
+	return func(c *gin.Context) error {
+		h.ServeHTTP(c.Writer, c.Request)
+		return nil
+	}
+}
+
+func (s *Server) openAPI(c *gin.Context) error {
+	c.Data(http.StatusOK, "application/yaml; charset=utf-8", openapi)
+	return nil
+}

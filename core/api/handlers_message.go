@@ -1,0 +1,141 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"regexp"
+	"unicode/utf8"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/wildcathub/wildcat/core/config"
+	"github.com/wildcathub/wildcat/core/send"
+	"github.com/wildcathub/wildcat/core/store"
+)
+
+// maxText is the longest text, in characters.
+const maxText = 65_536
+
+var idempotencyKey = regexp.MustCompile(`^[\x21-\x7e]([\x20-\x7e]{0,253}[\x21-\x7e])?$`)
+
+// sendText checks in the order of the contract: fields, address, length, mentions,
+// account, connection.
+func (s *Server) sendText(c *gin.Context) error {
+	id, err := accountParam(c)
+	if err != nil {
+		return err
+	}
+	b, err := s.readBody(c)
+	if err != nil {
+		return err
+	}
+	r, err := textRequest(b)
+	if err != nil {
+		return err
+	}
+	r.Account = id
+	if values, given := c.Request.Header["Idempotency-Key"]; given {
+		if r.Key = values[0]; len(values) > 1 || !idempotencyKey.MatchString(r.Key) {
+			return errIdempotencyKey
+		}
+	}
+	a, err := s.account(c, errAccount)
+	if err != nil {
+		return err
+	}
+	if status := oldStatus(a.State); status != "connected" {
+		return errNotConnected.with("status", status).with("state", a.State).with("reason", a.Reason)
+	}
+	ctx, cancel := context.WithTimeout(c.Request.Context(), s.cfg.SendTimeout)
+	defer cancel()
+	answer := gin.H{"ok": true}
+	if r.QuoteID != "" {
+		switch _, err := s.deps.Messages.Message(ctx, id, r.QuoteID); {
+		case errors.Is(err, store.ErrNotFound):
+			// The contract has no failure for it on this route: the text goes out
+			// without its quote, and the answer says so.
+			r.QuoteID, answer["quoted"] = "", false
+		case err != nil:
+			return err
+		}
+	}
+	res, err := s.deps.Sender.Send(ctx, r)
+	switch {
+	case errors.Is(err, send.ErrPending) && r.Key != "":
+		// Stored, and sent once WhatsApp takes it: the same key asks what became of it.
+		answer["messageId"], answer["timestamp"], answer["pending"] = res.MessageID, nil, true
+		c.PureJSON(http.StatusAccepted, answer)
+		return nil
+	case errors.Is(err, send.ErrPending), errors.Is(err, send.ErrUnknown):
+		return errUncertain.with("messageId", res.MessageID)
+	case err != nil:
+		return err
+	}
+	answer["messageId"], answer["timestamp"] = res.MessageID, res.At.Unix()
+	return ok(c, answer)
+}
+
+// textRequest reads and checks a text to send.
+func textRequest(b body) (send.Request, error) {
+	var r send.Request
+	if !b.has("to") || !b.has("message") {
+		return r, errToAndMessage
+	}
+	to, isText := b.text("to")
+	address, isJID := parseJID(to)
+	if !isText || !isJID {
+		return r, errJID("to")
+	}
+	text, isText := b.text("message")
+	if n := utf8.RuneCountInString(text); !isText || n < 1 || n > maxText {
+		return r, errLength
+	}
+	mentions, isList := b.texts("mentions")
+	if !isList || len(mentions) > 1024 {
+		return r, errMentions
+	}
+	for i, m := range mentions {
+		if mentions[i], isJID = parseJID(m); !isJID {
+			return r, errMentions
+		}
+	}
+	quoted, isText := b.text("quotedMessageId")
+	if !isText || len(quoted) > 128 {
+		return r, errQuotedID
+	}
+	return send.Request{To: address, Text: text, Mentions: mentions, QuoteID: quoted}, nil
+}
+
+func (s *Server) listMessages(c *gin.Context) error {
+	limit, skip := page(c)
+	account := c.Query("accountId")
+	rows, total := []store.Message(nil), 0
+	if account == "" || config.AccountID(account) { // no other id can have messages
+		var err error
+		rows, total, err = s.deps.Messages.ListMessages(c.Request.Context(), store.MessageQuery{Account: account, Offset: skip, Limit: limit})
+		if err != nil {
+			return err
+		}
+	}
+	messages := make([]legacyMessage, len(rows))
+	for i, m := range rows {
+		messages[i] = legacy(m)
+		messages[i].ID = m.EventID
+	}
+	return ok(c, gin.H{"ok": true, "messages": messages, "pagination": gin.H{
+		"skip": skip, "limit": limit, "total": total, "hasMore": skip+len(rows) < total,
+	}})
+}
+
+func (s *Server) getMessage(c *gin.Context) error {
+	id, err := accountParam(c)
+	if err != nil {
+		return err
+	}
+	m, err := s.deps.Messages.Message(c.Request.Context(), id, c.Param("messageId"))
+	if err != nil {
+		return or(err, store.ErrNotFound, errMessage)
+	}
+	return ok(c, gin.H{"ok": true, "message": legacy(m)})
+}
