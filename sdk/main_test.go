@@ -95,3 +95,8 @@ func started(t *testing.T, f *fake, cfg wire.StreamConfig) (*wire.Peer, *wire.St
 func event(chat string, seq uint64) *sdk.Event {
 	return &sdk.Event{ID: chat + string(rune('a'+seq%26)), Type: sdk.TypeMessage, Account: "acc", Chat: chat, Seq: seq}
 }
+
+func deliver(ctx context.Context, st *wire.Stream, d sdk.Delivery) sdk.Result {
+	r, _ := st.Deliver(ctx, d)
+	return r
+}

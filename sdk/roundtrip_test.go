@@ -76,7 +76,7 @@ func TestEveryFieldSurvivesTheStream(t *testing.T) {
 		got <- d
 		return answer
 	}}, wire.StreamConfig{})
-	result := st.Deliver(t.Context(), sent)
+	result := deliver(t.Context(), st, sent)
 	require.Empty(t, cmp.Diff(sent, <-got), "a field of the delivery was lost or mixed up")
 	require.Empty(t, cmp.Diff(answer, result), "a field of the result was lost or mixed up")
 }
@@ -97,7 +97,7 @@ func TestAnEmptyEventStaysEmpty(t *testing.T) {
 		return sdk.Result{}
 	}}, wire.StreamConfig{})
 	sent := sdk.Delivery{Event: &sdk.Event{}, Attempt: 1}
-	require.Equal(t, sdk.Result{}, st.Deliver(t.Context(), sent), "a forgotten status is a retry")
+	require.Equal(t, sdk.Result{}, deliver(t.Context(), st, sent), "a forgotten status is a retry")
 	require.Empty(t, cmp.Diff(sent, <-got), "zero times and nil pointers stay so")
 }
 
@@ -106,10 +106,10 @@ func TestEachStatusSurvives(t *testing.T) {
 	_, st := started(t, &fake{deliver: func(context.Context, sdk.Delivery) sdk.Result { return <-answers }}, wire.StreamConfig{})
 	for _, s := range []sdk.Status{sdk.OK, sdk.Retry, sdk.Reject, sdk.Disable} {
 		answers <- sdk.Result{Status: s}
-		require.Equal(t, s, st.Deliver(t.Context(), sdk.Delivery{Event: event("c", 1), Ordered: true}).Status)
+		require.Equal(t, s, deliver(t.Context(), st, sdk.Delivery{Event: event("c", 1), Ordered: true}).Status)
 	}
 	answers <- sdk.Result{Status: 77}
-	require.Equal(t, sdk.Retry, st.Deliver(t.Context(), sdk.Delivery{Event: event("c", 1)}).Status)
+	require.Equal(t, sdk.Retry, deliver(t.Context(), st, sdk.Delivery{Event: event("c", 1)}).Status)
 }
 
 func TestInvalidUTF8EndsNoStream(t *testing.T) {
@@ -121,7 +121,7 @@ func TestInvalidUTF8EndsNoStream(t *testing.T) {
 	e := event("c", 1)
 	e.Message = &sdk.Message{Text: "a\xffb", Mentions: []string{"x", "\xc3"}}
 	mentions := e.Message.Mentions
-	r := st.Deliver(t.Context(), sdk.Delivery{Event: e})
+	r := deliver(t.Context(), st, sdk.Delivery{Event: e})
 	require.Equal(t, sdk.OK, r.Status)
 	require.Equal(t, "bad\uFFFD", r.Reason)
 	require.Equal(t, "a\uFFFDb", (<-got).Event.Message.Text)

@@ -44,7 +44,7 @@ func TestAChatIsNeverDeliveredTwiceAtOnceAndInFlightIsKept(t *testing.T) {
 	for i := range 400 {
 		wg.Go(func() {
 			d := sdk.Delivery{Event: event(fmt.Sprint("chat", i%20), uint64(i)), Ordered: true} //nolint:gosec // small
-			if st.Deliver(t.Context(), d).Status != sdk.OK {
+			if deliver(t.Context(), st, d).Status != sdk.OK {
 				bad.Add(1)
 			}
 		})
@@ -65,7 +65,7 @@ func TestUnorderedDeliveriesOfAChatRunSideBySide(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 2 {
 		wg.Go(func() {
-			if r := st.Deliver(t.Context(), sdk.Delivery{Event: event("c", 1)}); r.Status != sdk.OK {
+			if r := deliver(t.Context(), st, sdk.Delivery{Event: event("c", 1)}); r.Status != sdk.OK {
 				t.Errorf("got %+v", r)
 			}
 		})
@@ -80,8 +80,8 @@ func TestAPanicIsARetryAndTheNextEventIsServed(t *testing.T) {
 		}
 		return sdk.Result{Status: sdk.OK}
 	}}, wire.StreamConfig{})
-	require.Equal(t, sdk.Result{Reason: "panic"}, st.Deliver(t.Context(), sdk.Delivery{Event: event("c", 1), Ordered: true}))
-	require.Equal(t, sdk.OK, st.Deliver(t.Context(), sdk.Delivery{Event: event("c", 2), Ordered: true}).Status)
+	require.Equal(t, sdk.Result{Reason: "panic"}, deliver(t.Context(), st, sdk.Delivery{Event: event("c", 1), Ordered: true}))
+	require.Equal(t, sdk.OK, deliver(t.Context(), st, sdk.Delivery{Event: event("c", 2), Ordered: true}).Status)
 }
 
 func TestNoAnswerIsATimeoutAndTheLateOneGoesToNobody(t *testing.T) {
@@ -94,12 +94,12 @@ func TestNoAnswerIsATimeoutAndTheLateOneGoesToNobody(t *testing.T) {
 		return sdk.Result{Status: sdk.OK}
 	}}, wire.StreamConfig{Answer: 50 * time.Millisecond})
 	e := event("c", 1)
-	require.Equal(t, sdk.Result{Reason: "timeout"}, st.Deliver(t.Context(), sdk.Delivery{Event: e, Attempt: 1, Ordered: true}))
+	require.Equal(t, sdk.Result{Reason: "timeout"}, deliver(t.Context(), st, sdk.Delivery{Event: e, Attempt: 1, Ordered: true}))
 	require.Positive(t, st.Stalled())
 	close(release)
 	r := sdk.Result{}
 	require.Eventually(t, func() bool {
-		r = st.Deliver(t.Context(), sdk.Delivery{Event: e, Attempt: 2, Ordered: true})
+		r = deliver(t.Context(), st, sdk.Delivery{Event: e, Attempt: 2, Ordered: true})
 		return r.Status == sdk.OK
 	}, 5*time.Second, time.Millisecond, "%+v", r)
 	require.Eventually(t, func() bool { return st.Stalled() == 0 }, 5*time.Second, time.Millisecond)
@@ -114,7 +114,7 @@ func TestACancelledCallSpendsNoAttempt(t *testing.T) {
 	}}, wire.StreamConfig{})
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() { <-entered; cancel() }()
-	require.Equal(t, sdk.Result{Uncounted: true, Reason: "cancelled"}, st.Deliver(ctx, sdk.Delivery{Event: event("c", 1)}))
+	require.Equal(t, sdk.Result{Uncounted: true, Reason: "cancelled"}, deliver(ctx, st, sdk.Delivery{Event: event("c", 1)}))
 }
 
 func TestAWaitingCallIsLostWithTheStream(t *testing.T) {
@@ -125,8 +125,8 @@ func TestAWaitingCallIsLostWithTheStream(t *testing.T) {
 		return sdk.Result{}
 	}}, wire.StreamConfig{})
 	go func() { <-entered; st.Close() }()
-	require.Equal(t, sdk.Result{Reason: "connector_lost"}, st.Deliver(t.Context(), sdk.Delivery{Event: event("c", 1)}))
-	require.Equal(t, sdk.Result{Uncounted: true, Reason: "connector_down"}, st.Deliver(t.Context(), sdk.Delivery{Event: event("c", 2)}))
+	require.Equal(t, sdk.Result{Reason: "connector_lost"}, deliver(t.Context(), st, sdk.Delivery{Event: event("c", 1)}))
+	require.Equal(t, sdk.Result{Uncounted: true, Reason: "connector_down"}, deliver(t.Context(), st, sdk.Delivery{Event: event("c", 2)}))
 }
 
 func TestFinishWaitsForWhatIsInFlight(t *testing.T) {
@@ -138,7 +138,7 @@ func TestFinishWaitsForWhatIsInFlight(t *testing.T) {
 		return sdk.Result{Status: sdk.OK}
 	}}, wire.StreamConfig{})
 	got := make(chan sdk.Result, 1)
-	go func() { got <- st.Deliver(context.WithoutCancel(t.Context()), sdk.Delivery{Event: event("c", 1)}) }()
+	go func() { got <- deliver(context.WithoutCancel(t.Context()), st, sdk.Delivery{Event: event("c", 1)}) }()
 	<-entered
 	go func() { time.Sleep(10 * time.Millisecond); close(release) }()
 	st.Finish(t.Context())
@@ -150,9 +150,9 @@ func TestFinishWaitsForWhatIsInFlight(t *testing.T) {
 
 func TestDrainAnswersTheRestUncounted(t *testing.T) {
 	p, st := started(t, &fake{}, wire.StreamConfig{})
-	require.Equal(t, sdk.OK, st.Deliver(t.Context(), sdk.Delivery{Event: event("c", 1)}).Status)
+	require.Equal(t, sdk.OK, deliver(t.Context(), st, sdk.Delivery{Event: event("c", 1)}).Status)
 	require.NoError(t, p.Drain(t.Context()))
-	require.Equal(t, sdk.Result{Uncounted: true, Reason: "draining"}, st.Deliver(t.Context(), sdk.Delivery{Event: event("c", 2)}))
+	require.Equal(t, sdk.Result{Uncounted: true, Reason: "draining"}, deliver(t.Context(), st, sdk.Delivery{Event: event("c", 2)}))
 	h, err := p.Health(t.Context())
 	require.NoError(t, err)
 	require.False(t, h.Serving)
@@ -162,9 +162,9 @@ func TestAnEventTooLargeIsRejectedAndTheStreamGoesOn(t *testing.T) {
 	_, st := started(t, &fake{}, wire.StreamConfig{})
 	e := event("c", 1)
 	e.Raw = json.RawMessage(`"` + strings.Repeat("x", 5<<20) + `"`)
-	require.Equal(t, sdk.Result{Status: sdk.Reject, Reason: "event_too_large"}, st.Deliver(t.Context(), sdk.Delivery{Event: e}))
+	require.Equal(t, sdk.Result{Status: sdk.Reject, Reason: "event_too_large"}, deliver(t.Context(), st, sdk.Delivery{Event: e}))
 	e.Raw = json.RawMessage(`"` + strings.Repeat("x", 3<<20) + `"`)
-	require.Equal(t, sdk.OK, st.Deliver(t.Context(), sdk.Delivery{Event: e}).Status)
+	require.Equal(t, sdk.OK, deliver(t.Context(), st, sdk.Delivery{Event: e}).Status)
 }
 
 func TestMoreDeliveriesThanCreditAllAnswered(t *testing.T) {
@@ -173,7 +173,7 @@ func TestMoreDeliveriesThanCreditAllAnswered(t *testing.T) {
 	var ok atomic.Int64
 	for i := range 3000 {
 		wg.Go(func() {
-			if st.Deliver(t.Context(), sdk.Delivery{Event: event(fmt.Sprint(i), 1), Ordered: true}).Status == sdk.OK {
+			if deliver(t.Context(), st, sdk.Delivery{Event: event(fmt.Sprint(i), 1), Ordered: true}).Status == sdk.OK {
 				ok.Add(1)
 			}
 		})

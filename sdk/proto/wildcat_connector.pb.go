@@ -559,7 +559,7 @@ func (*ToConnector_Batch) isToConnector_M() {}
 type Batch struct {
 	state      protoimpl.MessageState `protogen:"open.v1"`
 	Deliveries []*Delivery            `protobuf:"bytes,1,rep,name=deliveries,proto3" json:"deliveries,omitempty"`
-	// How long the hub waits for each result before it counts the delivery as timed out.
+	// How long the connector may take for each result; a little later the hub counts the delivery as timed out.
 	TimeoutMs     int64 `protobuf:"varint,2,opt,name=timeout_ms,json=timeoutMs,proto3" json:"timeout_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

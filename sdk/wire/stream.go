@@ -98,16 +98,18 @@ func open(ctx context.Context, c pb.ConnectorClient, cfg StreamConfig) (*Stream,
 
 // Deliver sends one event and waits for its result: at most until ctx ends, the
 // stream ends ("connector_lost"), or the time for an answer is over ("timeout").
-func (s *Stream) Deliver(ctx context.Context, d sdk.Delivery) sdk.Result {
+// taken is false when the connector surely never saw the event, because the stream
+// had ended or ends now.
+func (s *Stream) Deliver(ctx context.Context, d sdk.Delivery) (r sdk.Result, taken bool) {
 	w := &waiting{msg: Delivery(d), result: make(chan sdk.Result, 1)}
 	w.size = proto.Size(w.msg)
 	if w.size > maxEvent {
-		return sdk.Result{Status: sdk.Reject, Reason: "event_too_large"}
+		return sdk.Result{Status: sdk.Reject, Reason: "event_too_large"}, true
 	}
 	s.mu.Lock()
 	if s.err != nil || s.closing {
 		s.mu.Unlock()
-		return sdk.Result{Uncounted: true, Reason: "connector_down"}
+		return sdk.Result{Uncounted: true, Reason: "connector_down"}, false
 	}
 	s.queue = append(s.queue, w)
 	s.mu.Unlock()
@@ -117,36 +119,41 @@ func (s *Stream) Deliver(ctx context.Context, d sdk.Delivery) sdk.Result {
 	defer timer.Stop()
 	select {
 	case r := <-w.result:
-		return r
+		return r, true
 	case <-s.done:
-		return s.giveUp(w, sdk.Result{Reason: "connector_lost"})
-	case <-timer.C:
-		return s.giveUp(w, sdk.Result{Reason: "timeout"})
-	case <-ctx.Done():
-		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			return s.giveUp(w, sdk.Result{Reason: "timeout"})
+		if r, sent := s.giveUp(w, sdk.Result{Reason: "connector_lost"}); sent {
+			return r, true
 		}
-		return s.giveUp(w, sdk.Result{Uncounted: true, Reason: "cancelled"})
+		return sdk.Result{Uncounted: true, Reason: "connector_down"}, false
+	case <-timer.C:
+		r, _ = s.giveUp(w, sdk.Result{Reason: "timeout"})
+	case <-ctx.Done():
+		r = sdk.Result{Uncounted: true, Reason: "cancelled"}
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			r = sdk.Result{Reason: "timeout"}
+		}
+		r, _ = s.giveUp(w, r)
 	}
+	return r, true
 }
 
 // giveUp answers for the connector, unless its result has just come. What was
 // never sent spends no attempt.
-func (s *Stream) giveUp(w *waiting, r sdk.Result) sdk.Result {
+func (s *Stream) giveUp(w *waiting, r sdk.Result) (_ sdk.Result, sent bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	select {
 	case got := <-w.result:
-		return got
+		return got, true
 	default:
 	}
 	w.gone = true
 	if w.msg.GetTicket() == 0 {
 		r.Uncounted = true
-		return r
+		return r, false
 	}
 	delete(s.out, w.msg.GetTicket())
-	return r
+	return r, true
 }
 
 // send is the only goroutine that writes to the stream.
@@ -162,7 +169,7 @@ func (s *Stream) send() {
 			if batch == nil {
 				break
 			}
-			batch.TimeoutMs = s.cfg.Answer.Milliseconds()
+			batch.TimeoutMs = (s.cfg.Answer * 9 / 10).Milliseconds() // so that its own account of a timeout is in time
 			watchdog := time.AfterFunc(s.cfg.Send, func() { s.fail(errStuck) })
 			err := s.st.Send(&pb.ToConnector{M: &pb.ToConnector_Batch{Batch: batch}})
 			watchdog.Stop()

@@ -1,0 +1,78 @@
+package connector
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"github.com/wildcathub/wildcat/sdk"
+)
+
+func TestNoProgramOutlivesAKilledHub(t *testing.T) {
+	host := exec.Command(os.Args[0])
+	host.Env = append(os.Environ(), roleEnv+"=host")
+	in, err := host.StdinPipe()
+	require.NoError(t, err)
+	defer func() { _ = in.Close() }()
+	out, err := host.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, host.Start())
+	var pid int
+	_, err = fmt.Fscan(bufio.NewReader(out), &pid)
+	require.NoError(t, err)
+	require.False(t, dead(pid))
+	began := time.Now()
+	require.NoError(t, host.Process.Signal(syscall.SIGKILL))
+	for !dead(pid) && time.Since(began) < 5*time.Second {
+		time.Sleep(time.Millisecond)
+	}
+	t.Logf("gone after %s", time.Since(began))
+	require.Less(t, time.Since(began), 100*time.Millisecond)
+	require.Error(t, host.Wait())
+}
+
+func TestTwentyRestartsLeaveNothing(t *testing.T) {
+	p := program(t, "ok", func(c *ProcessConfig) { c.Timing.Healthy = time.Nanosecond }, Deps{})
+	require.NoError(t, p.Start(t.Context(), nil))
+	die := func() {
+		require.Equal(t, "connector_lost", p.Deliver(t.Context(), text("chat", 1, "die")).Reason)
+		require.Equal(t, sdk.OK, p.Deliver(t.Context(), text("chat", 1, "")).Status)
+	}
+	die()
+	goroutines, files := settled(runtime.NumGoroutine), settled(descriptors)
+	for range 20 {
+		die()
+	}
+	require.Equal(t, 21, p.Status().Restarts)
+	require.LessOrEqual(t, settled(runtime.NumGoroutine), goroutines)
+	require.LessOrEqual(t, settled(descriptors), files)
+	left, err := os.ReadDir(p.cfg.RunDir)
+	require.NoError(t, err)
+	require.Len(t, left, 1, "the running one's")
+}
+
+// settled waits until the number has stood still for a moment.
+func settled(count func() int) int {
+	n, since := count(), time.Now()
+	for time.Since(since) < 200*time.Millisecond {
+		time.Sleep(10 * time.Millisecond)
+		if c := count(); c != n {
+			n, since = c, time.Now()
+		}
+	}
+	return n
+}
+
+func descriptors() int {
+	fds, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return -1
+	}
+	return len(fds)
+}
