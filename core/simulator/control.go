@@ -18,14 +18,14 @@ import (
 //	GET  /sandbox/phones                          → {phones: [{number, lid, name, companions}]}
 //	POST /sandbox/phones/{number}/scan {qr}       → {jid, lid}: links the client that shows the QR
 //	POST /sandbox/phones/{number}/send {to, text, quoted?} → {id}
-//	POST /sandbox/send-batch [{from, to, text}]   → {ids}: in order; an error says how many are sent
+//	POST /sandbox/send-batch {messages: [{from, to, text}]} → {ids}: in order; an error says how many are sent
 //	GET  /sandbox/phones/{number}/received?after=N → {messages: [{n, id, chat, from, text, quoted, time, copies}]}
 //	POST /sandbox/phones/{number}/unlink          → {}: removes all companions
 //	GET  /sandbox/devices                         → {devices: [{jid, lid, online, pending, acked, last_ack_ns, logins, prekeys}]}
 //	POST /sandbox/devices/{jid}/cut               → {}: closes the connection
 //	POST /sandbox/devices/{jid}/unlink            → {}
 //	POST /sandbox/devices/{jid}/stream-error {code} → {}
-//	GET  /sandbox/invariants                      → {count, violations: [{rule, what, at}]}
+//	GET  /sandbox/invariants                      → {count, violations: [TEXT]}
 //	GET  /sandbox/stats                           → [Stats]
 //
 // Numbers are digits, with or without a plus. A device's jid is 15550001:1@s.whatsapp.net.
@@ -206,9 +206,9 @@ func (s *Server) controlDevices(*http.Request) (any, error) {
 }
 
 func (s *Server) controlInvariants(*http.Request) (any, error) {
-	list := s.Violations()
-	if list == nil {
-		list = []Violation{}
+	list := []string{}
+	for _, v := range s.Violations() {
+		list = append(list, v.String())
 	}
 	return map[string]any{"count": s.violations.total(), "violations": list}, nil
 }

@@ -98,12 +98,14 @@ func (s *Server) controlSend(r *http.Request) (any, error) {
 
 // controlSendBatch sends many messages in order; for load.
 func (s *Server) controlSendBatch(r *http.Request) (any, error) {
-	var body []struct{ From, To, Text string }
+	var body struct {
+		Messages []struct{ From, To, Text string }
+	}
 	if err := readJSON(r, &body); err != nil {
 		return nil, err
 	}
-	ids := make([]string, 0, len(body))
-	for i, m := range body {
+	ids := make([]string, 0, len(body.Messages))
+	for i, m := range body.Messages {
 		p, err := s.controlPhone(m.From)
 		if err == nil {
 			var id string
@@ -111,7 +113,7 @@ func (s *Server) controlSendBatch(r *http.Request) (any, error) {
 			ids = append(ids, id)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("message %d of %d, those before it are sent: %w", i+1, len(body), err)
+			return nil, fmt.Errorf("message %d of %d, those before it are sent: %w", i+1, len(body.Messages), err)
 		}
 	}
 	return map[string]any{"ids": ids}, nil

@@ -28,8 +28,8 @@ type Phone struct {
 	changed  chan struct{}
 }
 
-// Message is one message that a phone shows. Copies counts the times that it came again:
-// a phone shows one message per chat, sender and id.
+// Message is one message that a phone shows: one per chat, sender and id, however often
+// it comes.
 type Message struct {
 	// N numbers what the phone received, from 1.
 	N int `json:"n"`
@@ -42,9 +42,10 @@ type Message struct {
 	Text string `json:"text"`
 	// Quoted is the id of the message that this one answers, or empty.
 	Quoted string `json:"quoted"`
-	// Time is the server's, in seconds; as it was on the first copy.
-	Time   time.Time `json:"time"`
-	Copies int       `json:"copies"`
+	// Time is the server's, in seconds, as it was on the first copy.
+	Time time.Time `json:"time"`
+	// Copies is how often the message came: 1 when nobody sent it twice.
+	Copies int `json:"copies"`
 }
 
 type shownKey struct{ chat, from, id string }

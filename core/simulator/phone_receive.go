@@ -100,7 +100,7 @@ func (p *Phone) take(e *entry) error {
 			return err
 		}
 	}
-	if in.shown == nil || hook == nil || shown.From == p.acct.number || shown.Copies > 0 {
+	if in.shown == nil || hook == nil || shown.From == p.acct.number || shown.Copies > 1 {
 		return nil
 	}
 	if reply := hook(shown); reply != "" {
@@ -200,7 +200,7 @@ func (in *incoming) show(chat, from, body, quoted string) {
 		t, _ := strconv.ParseInt(text(in.node, "t"), 10, 64)
 		m = &Message{
 			N: len(p.received) + 1, ID: in.id, Chat: chat, From: from, Text: body, Quoted: quoted,
-			Time: time.Unix(t, 0).UTC(),
+			Time: time.Unix(t, 0).UTC(), Copies: 1,
 		}
 		p.received = append(p.received, m)
 		p.shown[key] = m

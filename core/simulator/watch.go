@@ -13,11 +13,13 @@ import (
 // Violation is a broken invariant.
 type Violation struct {
 	// Rule names it; the same words each time.
-	Rule string `json:"rule"`
+	Rule string
 	// What says where it happened.
-	What string    `json:"what"`
-	At   time.Time `json:"at"`
+	What string
+	At   time.Time
 }
+
+func (v Violation) String() string { return v.Rule + ": " + v.What }
 
 // violationsKept bounds the list; all are counted.
 const violationsKept = 1000

@@ -1,0 +1,398 @@
+package simulator_test
+
+import (
+	"encoding/base64"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/proto"
+
+	"go.mau.fi/whatsmeow"
+	"go.mau.fi/whatsmeow/proto/waE2E"
+	"go.mau.fi/whatsmeow/types"
+	"go.mau.fi/whatsmeow/types/events"
+
+	"github.com/wildcathub/wildcat/core/simulator"
+)
+
+func TestTwoAccountsAndASecondCompanionSeeTheSameChat(t *testing.T) {
+	s := newServer(t, "")
+	alice, bob := addPhone(t, s, "15550001"), addPhone(t, s, "15550002")
+	a1, _ := paired(t, s, alice)
+	b1, _ := paired(t, s, bob)
+	ctx := within(t, 60*time.Second)
+
+	a1.send("15550002", "one")
+	require.Equal(t, []string{"one"}, b1.waitTexts(1))
+	b1.send("15550001", "two")
+	require.Equal(t, []string{"two"}, a1.waitTexts(1))
+
+	// A companion that comes later is told to both sides: neither asks for devices again by itself.
+	a2, d2 := paired(t, s, alice)
+	for _, d := range s.Devices() {
+		require.NoError(t, d.WaitDrained(ctx))
+	}
+	id := a1.send("15550002", "three")
+	require.Equal(t, []string{"three"}, a2.waitTexts(1))
+	require.True(t, a2.messages[0].Info.IsFromMe)
+	require.Equal(t, "15550002", a2.messages[0].Info.Chat.User)
+	b1.send("15550001", "four")
+	require.Equal(t, []string{"three", "four"}, a2.waitTexts(2))
+	require.Equal(t, []string{"two", "four"}, a1.waitTexts(2))
+	_, err := alice.SendText(ctx, "15550002", "five")
+	require.NoError(t, err)
+	require.Equal(t, []string{"three", "four", "five"}, a2.waitTexts(3))
+	require.Equal(t, []string{"one", "three", "five"}, b1.waitTexts(3))
+	waitEvent(a1, func(r *events.Receipt) bool { return r.MessageIDs[0] == id && r.Type == types.ReceiptTypeSender })
+
+	require.NoError(t, d2.Unlink())
+	waitEvent(a2, anyOf[*events.LoggedOut])
+	b1.send("15550001", "six")
+	require.Equal(t, []string{"two", "four", "five", "six"}, a1.waitTexts(4))
+}
+
+func TestARefusedMessageComesBackInOrderToANewClient(t *testing.T) {
+	s := newServer(t, "")
+	owner, stranger := addPhone(t, s, "15550001"), addPhone(t, s, "15550002")
+	c, d := paired(t, s, owner)
+	c.Disconnect()
+	require.NoError(t, d.WaitOffline(within(t, 10*time.Second)))
+	var refused atomic.Bool
+	c.renew(true)
+	c.refuse = func(m *events.Message) bool { // this one, and then everything, as a client that may lose nothing does
+		if m.Message.GetConversation() == "3" {
+			refused.Store(true)
+		}
+		return refused.Load()
+	}
+	require.NoError(t, c.Connect())
+	waitEvent(c, anyOf[*events.Connected])
+	ctx := within(t, 30*time.Second)
+	for i := range 10 {
+		_, err := stranger.SendText(ctx, "15550001", fmt.Sprint(i))
+		require.NoError(t, err)
+	}
+	require.Equal(t, []string{"0", "1", "2"}, c.waitTexts(3))
+	require.Eventually(t, refused.Load, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return d.Pending() == 7 }, 10*time.Second, time.Millisecond)
+	c.Disconnect()
+	c.renew(true)
+	c.mu.Lock()
+	c.refuse = nil
+	c.mu.Unlock()
+	require.NoError(t, c.Connect())
+	require.Equal(t, []string{"0", "1", "2", "3", "4", "5", "6", "7", "8", "9"}, c.waitTexts(10))
+	require.NoError(t, d.WaitDrained(ctx))
+}
+
+func TestWhatWaitedOfflineComesInOrderAndIsAnnounced(t *testing.T) {
+	s := newServer(t, "")
+	owner := addPhone(t, s, "15550001")
+	c, d := paired(t, s, owner)
+	c.Disconnect()
+	ctx := within(t, 60*time.Second)
+	require.NoError(t, d.WaitOffline(ctx))
+	c.forgetEvents()
+	const strangers, each = 5, 300 // more than the window
+	want := map[string][]string{}
+	for i := range each {
+		for j := range strangers {
+			number := fmt.Sprint(15551000 + j)
+			if i == 0 {
+				addPhone(t, s, number)
+			}
+			_, err := s.Phone(number).SendText(ctx, "15550001", fmt.Sprint(i))
+			require.NoError(t, err)
+			want[number] = append(want[number], fmt.Sprint(i))
+		}
+	}
+	require.Equal(t, strangers*each, d.Pending())
+	c.renew(true)
+	require.NoError(t, c.Connect())
+	preview := waitEvent(c, anyOf[*events.OfflineSyncPreview])
+	require.Equal(t, strangers*each, preview.Messages)
+	require.NoError(t, d.WaitDrained(ctx))
+	done := waitEvent(c, anyOf[*events.OfflineSyncCompleted])
+	require.Equal(t, strangers*each, done.Count)
+	c.waitTexts(strangers * each)
+	got := map[string][]string{}
+	for _, m := range c.messages {
+		got[m.Info.Chat.User] = append(got[m.Info.Chat.User], m.Message.GetConversation())
+	}
+	require.Equal(t, want, got)
+}
+
+func TestAClientThatIsCutOffReconnectsAndLosesNothing(t *testing.T) {
+	s := newServer(t, "")
+	owner, stranger := addPhone(t, s, "15550001"), addPhone(t, s, "15550002")
+	c, d := paired(t, s, owner)
+	ctx := within(t, 60*time.Second)
+	var want []string
+	for i := range 60 {
+		if i%20 == 10 {
+			d.Cut()
+		}
+		_, err := stranger.SendText(ctx, "15550001", fmt.Sprint(i))
+		require.NoError(t, err)
+		want = append(want, fmt.Sprint(i))
+	}
+	require.Equal(t, want, c.waitTexts(len(want)))
+	require.NoError(t, d.WaitDrained(ctx))
+	require.Greater(t, d.Logins(), uint64(1))
+	waitEvent(c, anyOf[*events.Disconnected])
+}
+
+func TestASecondConnectionReplacesTheFirst(t *testing.T) {
+	s := newServer(t, "")
+	owner, stranger := addPhone(t, s, "15550001"), addPhone(t, s, "15550002")
+	c, d := paired(t, s, owner)
+	c.renew(false)
+	require.NoError(t, c.Connect())
+	waitEvent(c, anyOf[*events.StreamReplaced])
+	ctx := within(t, 30*time.Second)
+	_, err := stranger.SendText(ctx, "15550001", "to the second")
+	require.NoError(t, err)
+	require.Equal(t, []string{"to the second"}, c.waitTexts(1))
+	require.NoError(t, d.WaitDrained(ctx))
+	require.Eventually(t, func() bool { return s.Stats().Connections == 1 }, 10*time.Second, 10*time.Millisecond)
+}
+
+func TestLogoutRemovesTheCompanion(t *testing.T) {
+	s := newServer(t, "")
+	owner := addPhone(t, s, "15550001")
+	c, d := paired(t, s, owner)
+	require.NoError(t, c.Logout(within(t, 10*time.Second)))
+	require.NoError(t, d.WaitRemoved(within(t, 10*time.Second)))
+	require.Empty(t, owner.Companions())
+}
+
+func TestUnlinkLogsOutAtOnceOrAtTheNextLogin(t *testing.T) {
+	s := newServer(t, "")
+	owner := addPhone(t, s, "15550001")
+	online, _ := paired(t, s, owner)
+	offline, d := paired(t, s, owner)
+	offline.Disconnect()
+	require.NoError(t, d.WaitOffline(within(t, 10*time.Second)))
+	require.NoError(t, owner.Unlink())
+	out := waitEvent(online, anyOf[*events.LoggedOut])
+	require.False(t, out.OnConnect)
+	require.NoError(t, offline.Connect())
+	out = waitEvent(offline, anyOf[*events.LoggedOut])
+	require.True(t, out.OnConnect)
+	require.Equal(t, events.ConnectFailureLoggedOut, out.Reason)
+}
+
+func TestStreamErrorsReachTheClient(t *testing.T) {
+	s := newServer(t, "")
+	c, d := paired(t, s, addPhone(t, s, "15550001"))
+	d.StreamError(503)
+	waitEvent(c, anyOf[*events.Disconnected])
+	require.Eventually(t, func() bool { return d.Logins() == 2 }, 20*time.Second, 10*time.Millisecond, "reconnects by itself")
+	d.StreamError(409)
+	waitEvent(c, anyOf[*events.StreamReplaced])
+}
+
+func TestAClientThatLostItsSessionsGetsTheMessageAgain(t *testing.T) {
+	s := newServer(t, "")
+	owner, stranger := addPhone(t, s, "15550001"), addPhone(t, s, "15550002")
+	c, d := paired(t, s, owner)
+	ctx := within(t, 60*time.Second)
+	_, err := stranger.SendText(ctx, "15550001", "before")
+	require.NoError(t, err)
+	c.waitTexts(1)
+	c.send("15550002", "so that the session is established both ways")
+	_, err = stranger.WaitReceived(ctx, 1)
+	require.NoError(t, err)
+	_, err = stranger.SendText(ctx, "15550001", "an ordinary ciphertext")
+	require.NoError(t, err)
+	c.waitTexts(2)
+	require.NoError(t, c.Store.Sessions.DeleteAllSessions(ctx, stranger.LID()+"_1"))
+	for i := range 3 {
+		_, err = stranger.SendText(ctx, "15550001", fmt.Sprint("lost ", i))
+		require.NoError(t, err)
+	}
+	require.ElementsMatch(t, []string{"before", "an ordinary ciphertext", "lost 0", "lost 1", "lost 2"}, c.waitTexts(5))
+	waitEvent(c, anyOf[*events.UndecryptableMessage])
+	require.NoError(t, d.WaitDrained(ctx))
+	require.Empty(t, s.Violations())
+}
+
+func TestAPhoneThatLostItsSessionsAsksForTheMessageAgain(t *testing.T) {
+	s := newServer(t, "")
+	owner, stranger := addPhone(t, s, "15550001"), addPhone(t, s, "15550002")
+	c, _ := paired(t, s, owner)
+	ctx := within(t, 60*time.Second)
+	c.send("15550002", "before")
+	_, err := stranger.SendText(ctx, "15550001", "established")
+	require.NoError(t, err)
+	c.waitTexts(1)
+	require.NoError(t, stranger.ForgetSessions())
+	id := c.send("15550002", "after")
+	list, err := stranger.WaitReceived(ctx, 2)
+	require.NoError(t, err)
+	require.Equal(t, []string{"before", "after"}, []string{list[0].Text, list[1].Text})
+	require.Equal(t, id, list[1].ID)
+	require.Equal(t, 1, list[1].Copies)
+}
+
+func TestAMessageSentTwiceIsShownOnceAndCounted(t *testing.T) {
+	s := newServer(t, "")
+	owner, stranger := addPhone(t, s, "15550001"), addPhone(t, s, "15550002")
+	c, _ := paired(t, s, owner)
+	ctx := within(t, 30*time.Second)
+	for range 3 {
+		_, err := c.SendMessage(ctx, types.NewJID("15550002", types.DefaultUserServer),
+			&waE2E.Message{Conversation: proto.String("again")}, whatsmeow.SendRequestExtra{ID: "3EB0AAAA"})
+		require.NoError(t, err)
+	}
+	m, err := stranger.WaitMessage(ctx, func(m simulator.Message) bool { return m.Copies == 3 })
+	require.NoError(t, err)
+	require.Equal(t, "again", m.Text)
+	require.Len(t, stranger.Received(0), 1)
+}
+
+func TestTwentyStrangersAreAnsweredInOrder(t *testing.T) {
+	s := newServer(t, "")
+	owner := addPhone(t, s, "15550001")
+	c, d := paired(t, s, owner)
+	ctx := within(t, 60*time.Second)
+	const strangers, each = 20, 10
+	for j := range strangers {
+		p := addPhone(t, s, fmt.Sprint(15551000+j))
+		p.AutoReply(func(text string) string { return "re " + text })
+		c.send(p.Number(), "hello")
+		for i := range each - 1 {
+			_, err := p.SendText(ctx, "15550001", fmt.Sprint(i))
+			require.NoError(t, err)
+		}
+	}
+	c.waitTexts(strangers * each)
+	require.NoError(t, d.WaitDrained(ctx))
+	got := map[string][]string{}
+	for _, m := range c.messages {
+		if body := m.Message.GetConversation(); body != "" {
+			got[m.Info.Chat.User] = append(got[m.Info.Chat.User], body)
+		} else {
+			require.Equal(t, "re hello", m.Message.GetExtendedTextMessage().GetText())
+			require.NotEmpty(t, m.Message.GetExtendedTextMessage().GetContextInfo().GetStanzaID())
+		}
+	}
+	require.Len(t, got, strangers)
+	for number, texts := range got {
+		for i, body := range texts {
+			require.Equal(t, fmt.Sprint(i), body, number)
+		}
+		require.Len(t, texts, each-1)
+	}
+}
+
+func TestUsersAreFoundByNumberOnly(t *testing.T) {
+	s := newServer(t, "")
+	owner, stranger := addPhone(t, s, "15550001"), addPhone(t, s, "15550002")
+	c, _ := paired(t, s, owner)
+	ctx := within(t, 30*time.Second)
+	found, err := c.IsOnWhatsApp(ctx, []string{"+15550002", "+15559999"})
+	require.NoError(t, err)
+	require.Len(t, found, 2)
+	require.True(t, found[0].IsIn)
+	require.Equal(t, "+15550002", found[0].Query)
+	require.Equal(t, "15550002@s.whatsapp.net", found[0].JID.String())
+	require.False(t, found[1].IsIn)
+	jid := types.NewJID("15550002", types.DefaultUserServer)
+	info, err := c.GetUserInfo(ctx, []types.JID{jid})
+	require.NoError(t, err)
+	require.Equal(t, stranger.LID(), info[jid].LID.User)
+	// What is not built is refused, never left hanging.
+	_, err = c.GetProfilePictureInfo(ctx, jid, nil)
+	require.ErrorIs(t, err, whatsmeow.ErrProfilePictureNotSet)
+	_, err = c.GetBlocklist(ctx)
+	require.NoError(t, err)
+	groups, err := c.GetJoinedGroups(ctx)
+	require.NoError(t, err)
+	require.Empty(t, groups)
+	require.NoError(t, c.SetStatusMessage(ctx, "busy"))
+	c.Store.PushName = "Renamed"
+	require.NoError(t, c.SendPresence(ctx, types.PresenceAvailable))
+	require.NoError(t, c.SendChatPresence(ctx, jid, types.ChatPresenceComposing, types.ChatPresenceMediaText))
+	require.NoError(t, c.FetchAppState(ctx, "regular", true, false))
+	require.Eventually(t, func() bool { return owner.Name() == "Renamed" }, 10*time.Second, time.Millisecond)
+}
+
+func TestLIDAddressingReachesTheSameChat(t *testing.T) {
+	s := newServer(t, "")
+	owner, stranger := addPhone(t, s, "15550001"), addPhone(t, s, "15550002")
+	c, _ := paired(t, s, owner)
+	ctx := within(t, 30*time.Second)
+	_, err := stranger.SendText(ctx, "15550001", "by number")
+	require.NoError(t, err)
+	_, err = stranger.SendText(ctx, "15550001", "by LID", simulator.SendOptions{ByLID: true})
+	require.NoError(t, err)
+	require.Equal(t, []string{"by number", "by LID"}, c.waitTexts(2))
+	require.Equal(t, types.HiddenUserServer, c.messages[1].Info.Chat.Server)
+	require.Equal(t, "15550002", c.messages[1].Info.SenderAlt.User)
+	_, err = c.SendMessage(ctx, types.NewJID(stranger.LID(), types.HiddenUserServer), &waE2E.Message{Conversation: proto.String("back")})
+	require.NoError(t, err)
+	list, err := stranger.WaitReceived(ctx, 1)
+	require.NoError(t, err)
+	require.Equal(t, "15550001", list[0].Chat)
+}
+
+func TestPrekeysRunOutAndAreReplenished(t *testing.T) {
+	s := newServer(t, "")
+	owner := addPhone(t, s, "15550001")
+	c, d := paired(t, s, owner)
+	ctx := within(t, 60*time.Second)
+	start := d.PreKeys()
+	require.Greater(t, start, 700)
+	peer, _ := paired(t, s, addPhone(t, s, "15550002"))
+	for d.PreKeys() > 4 { // as anyone may ask for keys
+		_, err := peer.DangerousInternals().FetchPreKeys(ctx, []types.JID{d.JID()})
+		require.NoError(t, err)
+	}
+	require.Eventually(t, func() bool { return d.PreKeys() >= 50 }, 20*time.Second, time.Millisecond)
+	peer.send("15550001", "still readable")
+	require.Equal(t, []string{"still readable"}, c.waitTexts(1))
+}
+
+func TestQRsThatAreNotOursAreRefused(t *testing.T) {
+	s := newServer(t, "")
+	owner := addPhone(t, s, "15550001")
+	ctx := within(t, 30*time.Second)
+	_, err := owner.LinkQR(ctx, "hello")
+	require.ErrorIs(t, err, simulator.ErrQR)
+	key := base64.StdEncoding.EncodeToString(make([]byte, 32))
+	_, err = owner.LinkQR(ctx, strings.Join([]string{"2@x", key, key, key}, ","))
+	require.ErrorIs(t, err, simulator.ErrQRExpired)
+
+	// The newer form of the text; and one scan uses it up.
+	c := newClient(t, s)
+	qr, err := c.GetQRChannel(ctx)
+	require.NoError(t, err)
+	require.NoError(t, c.Connect())
+	code := "https://wa.me/settings/linked_devices#" + (<-qr).Code
+	_, err = owner.LinkQR(ctx, code)
+	require.NoError(t, err)
+	for range qr {
+	}
+	waitEvent(c, anyOf[*events.Connected])
+	_, err = owner.LinkQR(ctx, code)
+	require.ErrorIs(t, err, simulator.ErrQRExpired)
+}
+
+func TestAClientMayRefuseToBePaired(t *testing.T) {
+	s := newServer(t, "")
+	owner := addPhone(t, s, "15550001")
+	c := newClient(t, s)
+	c.PrePairCallback = func(types.JID, string, string) bool { return false }
+	ctx := within(t, 30*time.Second)
+	qr, err := c.GetQRChannel(ctx)
+	require.NoError(t, err)
+	require.NoError(t, c.Connect())
+	_, err = owner.LinkQR(ctx, (<-qr).Code)
+	require.ErrorIs(t, err, simulator.ErrPairRefused)
+	require.Empty(t, owner.Companions())
+}
