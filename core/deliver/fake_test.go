@@ -356,3 +356,26 @@ func stop(t testing.TB, o *Outbox) {
 	t.Helper()
 	require.NoError(t, o.Stop(context.Background()))
 }
+
+// inMemory is how many lanes of an endpoint are in memory, and how many bytes are held.
+func (o *Outbox) inMemory(id string) (lanes, held int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return len(o.endpoints[id].lanes), o.held
+}
+
+func (f *fakeStore) all() []store.Delivery {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var ds []store.Delivery
+	for _, d := range f.rows {
+		ds = append(ds, *d)
+	}
+	return ds
+}
+
+func (f *fakeStore) endpoint(id string) store.EndpointState {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.endpoints[id]
+}

@@ -42,8 +42,9 @@ func TestDeliversEachChatInOrderAndRecordsIt(t *testing.T) {
 		require.Len(t, d.Attempts, 1)
 		require.Equal(t, 1, d.Attempt)
 		require.EqualValues(t, 1, d.Epoch)
-		require.Empty(t, o.endpoints[epA].lanes, "a lane with nothing to do takes no memory")
-		require.Zero(t, o.held)
+		lanes, held := o.inMemory(epA)
+		require.Zero(t, lanes, "a lane with nothing to do takes no memory")
+		require.Zero(t, held)
 	})
 }
 
@@ -86,14 +87,14 @@ func TestDownEndpointLosesNothingAndRecoversAtOnce(t *testing.T) {
 		s, err := o.Status(t.Context(), epA)
 		require.NoError(t, err)
 		require.Equal(t, "failing", s.State)
-		require.False(t, f.endpoints[epA].OpenSince.IsZero(), "the breaker is persisted")
-		for _, d := range f.rows {
+		require.False(t, f.endpoint(epA).OpenSince.IsZero(), "the breaker is persisted")
+		for _, d := range f.all() {
 			require.LessOrEqual(t, d.Attempt, 15, "probes do not use up the schedule")
 		}
 		up.Store(true)
 		time.Sleep(61 * time.Second)
 		require.Equal(t, 1000, f.count(epA, store.DeliveryOK), "one probe and all is delivered")
-		require.True(t, f.endpoints[epA].OpenSince.IsZero())
+		require.True(t, f.endpoint(epA).OpenSince.IsZero())
 		ordered := c.oks()
 		kept := ordered[:0]
 		for _, g := range ordered {
@@ -237,7 +238,7 @@ func TestRateLimitPausesTheEndpointAndSpendsNothing(t *testing.T) {
 		require.Len(t, c.log(), 3)
 		time.Sleep(2 * time.Second)
 		require.Equal(t, 5, f.count(epA, store.DeliveryOK))
-		for _, d := range f.rows {
+		for _, d := range f.all() {
 			require.Equal(t, 1, d.Attempt)
 		}
 	})
@@ -342,7 +343,8 @@ func TestFencedOutcomeIsDiscarded(t *testing.T) {
 		f.mu.Unlock()
 		time.Sleep(time.Hour)
 		require.Len(t, c.log(), 1)
-		require.Empty(t, o.endpoints[epA].lanes)
+		lanes, _ := o.inMemory(epA)
+		require.Zero(t, lanes)
 		require.Empty(t, f.row(ds[0].ID).Attempts)
 	})
 }

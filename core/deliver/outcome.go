@@ -71,6 +71,9 @@ func (p policy) stepAfter() int {
 func (p policy) decide(it *item, a attempt, rnd float64) outcome {
 	now := a.at.Add(a.took)
 	r := a.result
+	if r.Status > sdk.Disable {
+		r.Status = sdk.Retry // a word of tomorrow never loses an event
+	}
 	if len(r.Body) > maxBody {
 		r.Body = r.Body[:maxBody]
 	}
@@ -138,11 +141,11 @@ func (p policy) decide(it *item, a attempt, rnd float64) outcome {
 }
 
 func (p policy) due(now time.Time, it *item, n int, counted, early bool, after time.Duration, rnd float64) time.Time {
-	if !counted && after > 0 {
-		return now.Add(after)
-	}
-	if early {
+	switch pause := now.Add(after); {
+	case early && it.due.After(pause):
 		return it.due
+	case early, !counted && after > 0:
+		return pause
 	}
 	// n counts this attempt only if it was counted, so that an uncounted one waits
 	// as long as the next counted one would.
