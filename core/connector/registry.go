@@ -22,9 +22,9 @@ import (
 
 // Outbox is where endpoints get their deliveries from.
 type Outbox interface {
-	AddEndpoint(ctx context.Context, e deliver.Endpoint) error
-	// RemoveEndpoint stops dispatching; cancel also cancels what waits.
-	RemoveEndpoint(ctx context.Context, id string, cancel bool) error
+	AddEndpoint(e deliver.Endpoint)
+	// RemoveEndpoint stops dispatching and cancels what waits.
+	RemoveEndpoint(ctx context.Context, id string) error
 }
 
 // RegistryConfig is the part of the configuration that makes endpoints.
@@ -80,9 +80,6 @@ type ConfigProblem struct {
 	Key     string
 	Message string
 }
-
-// ErrUnknownWebhook: there is no such webhook.
-var ErrUnknownWebhook = errors.New("webhook not found")
 
 // NewRegistry makes and configures the connectors of the configuration. It returns
 // all mistakes that it finds; it starts nothing.
@@ -167,9 +164,7 @@ func (r *Registry) Start(ctx context.Context) error {
 		if err := e.connector.Start(ctx, r.deps.Host(e.name)); err != nil {
 			r.log.Error("connector did not start", "connector", e.name, "err", err)
 		}
-		if err := r.deps.Outbox.AddEndpoint(ctx, r.endpoint(e)); err != nil {
-			return fmt.Errorf("add endpoint %s: %w", e.name, err)
-		}
+		r.deps.Outbox.AddEndpoint(r.endpoint(e))
 	}
 	return nil
 }
@@ -229,13 +224,25 @@ func (e *entry) wants(ev *sdk.Event) bool {
 	return slices.Contains(e.events, string(ev.Type))
 }
 
-// Names returns the names that rules may route to.
-func (r *Registry) Names() []string {
+// Entry is what is known of an endpoint without asking its connector's process.
+type Entry struct {
+	ID, Name, Use string
+	Events        []string
+	Accounts      []string
+	Connector     sdk.Connector
+}
+
+// Entries returns the endpoints in the order in which they were added.
+func (r *Registry) Entries() []Entry {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	names := make([]string, 0, len(r.entries))
+	list := make([]Entry, 0, len(r.entries))
 	for _, e := range r.entries {
-		names = append(names, e.name)
+		events := e.events
+		if len(events) == 0 {
+			events = []string{string(sdk.TypeMessage)}
+		}
+		list = append(list, Entry{ID: e.id, Name: e.name, Use: e.kind, Events: events, Accounts: e.accounts, Connector: e.connector})
 	}
-	return names
+	return list
 }

@@ -34,9 +34,7 @@ func (r *Registry) AddWebhook(ctx context.Context, w store.Webhook) (store.Webho
 	if err := e.connector.Start(ctx, r.deps.Host(e.name)); err != nil {
 		return store.Webhook{}, false, fmt.Errorf("start webhook: %w", err)
 	}
-	if err := r.deps.Outbox.AddEndpoint(ctx, r.endpoint(e)); err != nil {
-		return store.Webhook{}, false, fmt.Errorf("add endpoint: %w", err)
-	}
+	r.deps.Outbox.AddEndpoint(r.endpoint(e))
 	r.mu.Lock()
 	r.entries = append(r.entries, e)
 	r.mu.Unlock()
@@ -54,10 +52,7 @@ func (r *Registry) DeleteWebhook(ctx context.Context, id string) error {
 	r.changes.Lock()
 	defer r.changes.Unlock()
 	if err := r.deps.Webhooks.DeleteWebhook(ctx, id); err != nil {
-		if errors.Is(err, store.ErrNotFound) {
-			return fmt.Errorf("%w: %s", ErrUnknownWebhook, id)
-		}
-		return fmt.Errorf("delete webhook: %w", err)
+		return fmt.Errorf("delete webhook %s: %w", id, err)
 	}
 	r.mu.Lock()
 	i := slices.IndexFunc(r.entries, func(e *entry) bool { return e.id == id })
@@ -70,7 +65,7 @@ func (r *Registry) DeleteWebhook(ctx context.Context, id string) error {
 	if e == nil {
 		return nil
 	}
-	err := r.deps.Outbox.RemoveEndpoint(ctx, id, true)
+	err := r.deps.Outbox.RemoveEndpoint(ctx, id)
 	r.log.Info("webhook deleted", "connector", id)
 	return errors.Join(err, e.connector.Stop(ctx))
 }

@@ -176,17 +176,15 @@ func (p *Pipeline) epoch(account string) (uint64, bool) {
 }
 
 // Event returns a stored event as its receivers see it: with the tags that rules put on it.
-func (p *Pipeline) Event(ctx context.Context, id string) (*sdk.Event, error) {
+func (p *Pipeline) Event(ctx context.Context, id string) (store.StoredEvent, error) {
 	se, err := p.deps.Store.Event(ctx, id)
+	if err != nil || len(se.Verdict) == 0 {
+		return se, err
+	}
+	pl, err := decodePlan(se.Verdict)
 	if err != nil {
-		return nil, err
+		return store.StoredEvent{}, err
 	}
-	if len(se.Verdict) > 0 {
-		pl, err := decodePlan(se.Verdict)
-		if err != nil {
-			return nil, err
-		}
-		se.Event.Tags = pl.Tags
-	}
-	return se.Event, nil
+	se.Event.Tags = pl.Tags
+	return se, nil
 }

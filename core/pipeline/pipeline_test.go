@@ -391,7 +391,7 @@ func TestDropRouteAgeAndRateDecideWhatFollows(t *testing.T) {
 	require.Equal(t, "e2", ds[0].Endpoint)
 	ev, err := f.pipe.Event(ctx, evs[0].Event.ID)
 	require.NoError(t, err)
-	require.Equal(t, []string{"t"}, ev.Tags)
+	require.Equal(t, []string{"t"}, ev.Event.Tags)
 	require.Zero(t, after.runs[evs[1].Event.ID], "a later rule ran after drop")
 	sends, err := f.store.ListSends(ctx, store.SendQuery{Account: "a", State: store.SendQueued, Limit: 10})
 	require.NoError(t, err)

@@ -1,0 +1,127 @@
+package crash
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/wildcathub/wildcat/core/scenario"
+)
+
+// fault is a deliberate mistake: a text in a source file and what replaces it.
+type fault struct {
+	file     string
+	old, new string
+	// points are where a crash must show it.
+	points []string
+}
+
+var faults = map[string]fault{
+	"acknowledge before append": {
+		file: "core/pipeline/intake.go",
+		old:  "\t_, err := p.append(ctx, ev, nil)\n\treturn err\n",
+		new:  "\tgo func() { _, _ = p.append(context.WithoutCancel(ctx), ev, nil) }()\n\treturn nil\n",
+		// The queue of appends that are acknowledged and not yet made is lost.
+		points: []string{"after_append", "after_verdict"},
+	},
+	"random reply id": {
+		file:   "core/send/run.go",
+		old:    "whatsapp.Outgoing{ID: moved.WAID,",
+		new:    "whatsapp.Outgoing{ID: q.deps.Render.NewID(),",
+		points: []string{"after_accept"},
+	},
+	"stage before children": {
+		file: "core/store/sqlite/settle.go",
+		old:  "\terr := s.write(ctx, size, func(t *tx) error { return settle(t, st, prev, now) })\n",
+		new: `	early := *st
+	early.Sends, early.Deliveries = nil, nil
+	err := s.write(ctx, size, func(t *tx) error { return settle(t, &early, nil, now) })
+	if err == nil {
+		crashpoint.Hit("stage_first")
+		err = s.write(ctx, size, func(t *tx) error {
+			var ev settled
+			if _, err := t.row("SELECT n, chat_n, seq FROM events WHERE id = ?", []any{packID(st.EventID)}, &ev.n, &ev.chatN, &ev.seq); err != nil {
+				return err
+			}
+			for i := range st.Sends {
+				if err := insertSend(t, &st.Sends[i], "ON CONFLICT (id) DO NOTHING"); err != nil {
+					return err
+				}
+			}
+			for i := range st.Deliveries {
+				var err error
+				if prev[i], err = insertDelivery(t, ev, &st.Deliveries[i], now); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+`,
+		points: []string{"stage_first"},
+	},
+	"resend without sending": {
+		file: "core/send/run.go",
+		old: `	moved, err := q.deps.Store.MoveSend(ctx, store.SendMove{
+		ID: snd.ID, From: snd.State, To: store.SendSending, Attempt: snd.Attempt, Epoch: epoch, At: q.deps.Now(),
+	})
+`,
+		// The mark is made only once the stanza has left, so a crash in between leaves no trace of the attempt.
+		new: `	moved, err := snd, error(nil)
+	inner := s
+	s = senderFunc(func(ctx context.Context, m whatsapp.Outgoing) (whatsapp.Accepted, error) {
+		got, err := inner.Send(ctx, m)
+		if err == nil {
+			moved, err = q.deps.Store.MoveSend(ctx, store.SendMove{
+				ID: snd.ID, From: snd.State, To: store.SendSending, Attempt: snd.Attempt, Epoch: epoch, At: q.deps.Now(),
+			})
+		}
+		return got, err
+	})
+`,
+		points: []string{"after_accept"},
+	},
+}
+
+// senderFunc is declared for the fault above.
+const senderFunc = `
+type senderFunc func(context.Context, whatsapp.Outgoing) (whatsapp.Accepted, error)
+
+func (f senderFunc) Send(ctx context.Context, m whatsapp.Outgoing) (whatsapp.Accepted, error) { return f(ctx, m) }
+`
+
+// overlay writes the changed file beside the source and returns the file that tells
+// the compiler to take it instead.
+func overlay(ctx context.Context, t *testing.T, f fault) string {
+	source, err := scenario.SourceDir(ctx)
+	require.NoError(t, err)
+	path := filepath.Join(source, filepath.FromSlash(f.file))
+	text, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Equal(t, 1, strings.Count(string(text), f.old), "%s has changed: the fault must be written anew", f.file)
+	changed := strings.Replace(string(text), f.old, f.new, 1)
+	if strings.Contains(f.new, "senderFunc(") {
+		changed += senderFunc
+	}
+	dir := t.TempDir()
+	other := filepath.Join(dir, "changed.go")
+	require.NoError(t, os.WriteFile(other, []byte(changed), 0o600))
+	b, err := json.Marshal(map[string]any{"Replace": map[string]string{path: other}})
+	require.NoError(t, err)
+	file := filepath.Join(dir, "overlay.json")
+	require.NoError(t, os.WriteFile(file, b, 0o600))
+	return file
+}
+
+// TestFaultsStillApply keeps the deliberate faults in step with the source, so that
+// make crash does not find out late.
+func TestFaultsStillApply(t *testing.T) {
+	for name, f := range faults {
+		t.Run(name, func(t *testing.T) { overlay(t.Context(), t, f) })
+	}
+}
