@@ -139,6 +139,7 @@ func (s *Store) DeleteAccount(ctx context.Context, id string) error {
 				}
 			}
 		}
+		t.forget()
 		_, err := t.exec(`DELETE FROM accounts WHERE id = ?`, id)
 		return err
 	})
@@ -174,6 +175,7 @@ func deleteEvents(t *tx, accountN int64) (more bool, err error) {
 			}
 		}
 	}
+	t.forget()
 	return len(ns) == deletePiece, nil
 }
 

@@ -80,16 +80,11 @@ func (s *Store) putBody(ctx context.Context, ev *sdk.Event, body []byte) (string
 }
 
 // write appends in the writer's transaction: a known id is a duplicate and takes no
-// number; otherwise the chat's counter and the event move together.
+// number; otherwise the event and its chat's counter move together.
 func (e *encoded) write(t *tx) (store.Appended, error) {
-	out, err := e.duplicate(t)
+	out, err := e.insert(t)
 	if err != nil {
 		return out, err
-	}
-	if !out.Duplicate {
-		if out, err = e.insert(t); err != nil {
-			return out, err
-		}
 	}
 	if e.Sent != nil {
 		_, err = t.exec(`UPDATE sends SET state = ?, sent_at = ?, epoch = max(epoch, ?), reason = '', updated_at = ?
@@ -100,8 +95,59 @@ func (e *encoded) write(t *tx) (store.Appended, error) {
 	return out, err
 }
 
-func (e *encoded) duplicate(t *tx) (store.Appended, error) {
-	for _, id := range e.ids {
+func (e *encoded) insert(t *tx) (store.Appended, error) {
+	ev := e.Event
+	// The event's own id is left to the insert, which has to look anyway.
+	if out, err := findEvent(t, e.ids[1:]); err != nil || out.Duplicate {
+		return out, err
+	}
+	accountN, err := t.names.intern(t, ev.Account)
+	if err != nil {
+		return store.Appended{}, err
+	}
+	c, err := t.chat(accountN, ev.Chat)
+	if err != nil {
+		return store.Appended{}, err
+	}
+	if c.epoch > e.Epoch {
+		// A repetition is a success also for one who may write nothing new.
+		out, err := findEvent(t, e.ids[:1])
+		if err == nil && !out.Duplicate {
+			err = fmt.Errorf("chat: %w", store.ErrStale)
+		}
+		return out, err
+	}
+	seq := c.seq + 1
+	n, inserted, err := t.insert(`INSERT INTO events
+		(id, account_n, chat_n, seq, stage, epoch, stored_at, done_at, body, body_blob)
+		VALUES (?, ?, ?, ?, 0, ?, ?, 0, ?, ?) ON CONFLICT (id) DO NOTHING`,
+		e.ids[0], accountN, c.n, seq, e.Epoch, e.storedAt, e.body, nullText(e.bodyBlob))
+	if err != nil {
+		return store.Appended{}, err
+	}
+	if !inserted {
+		return findEvent(t, e.ids[:1])
+	}
+	if _, err := t.exec(`UPDATE chats SET seq = ?, epoch = ? WHERE n = ?`, seq, e.Epoch, c.n); err != nil {
+		return store.Appended{}, err
+	}
+	c.seq, c.epoch = seq, e.Epoch
+	out := store.Appended{ID: ev.ID, Chat: c.key, Seq: seq}
+	if ev.Type != sdk.TypeMessage || ev.Message == nil {
+		return out, nil
+	}
+	at := ev.Message.Time
+	if at.IsZero() {
+		at = ev.Time
+	}
+	_, err = t.exec(`INSERT INTO messages (n, account_n, chat_n, wa_id, time, updated_at) VALUES (?, ?, ?, ?, ?, ?)`,
+		n, accountN, c.n, ev.Message.ID, ms(at), e.storedAt)
+	return out, err
+}
+
+// findEvent looks for an event that is stored under one of the ids.
+func findEvent(t *tx, ids []any) (store.Appended, error) {
+	for _, id := range ids {
 		var out store.Appended
 		var stored dbID
 		found, err := t.row(`SELECT e.id, e.seq, c.chat FROM events e JOIN chats c ON c.n = e.chat_n WHERE e.id = ?`,
@@ -115,66 +161,4 @@ func (e *encoded) duplicate(t *tx) (store.Appended, error) {
 		}
 	}
 	return store.Appended{}, nil
-}
-
-func (e *encoded) insert(t *tx) (store.Appended, error) {
-	ev := e.Event
-	accountN, err := t.names.intern(t, ev.Account)
-	if err != nil {
-		return store.Appended{}, err
-	}
-	chatN, out, err := nextNumber(t, accountN, ev.Chat, e.Epoch)
-	if err != nil {
-		return out, err
-	}
-	out.ID = ev.ID
-	var n int64
-	_, err = t.returning(`INSERT INTO events
-		(id, account_n, chat_n, seq, stage, epoch, stored_at, done_at, body, body_blob)
-		VALUES (?, ?, ?, ?, 0, ?, ?, 0, ?, ?) RETURNING n`,
-		[]any{e.ids[0], accountN, chatN, out.Seq, e.Epoch, e.storedAt, e.body, nullText(e.bodyBlob)}, &n)
-	if err != nil {
-		return out, err
-	}
-	if ev.Type != sdk.TypeMessage || ev.Message == nil {
-		return out, nil
-	}
-	at := ev.Message.Time
-	if at.IsZero() {
-		at = ev.Time
-	}
-	_, err = t.exec(`INSERT INTO messages (n, account_n, chat_n, wa_id, time, updated_at) VALUES (?, ?, ?, ?, ?, ?)`,
-		n, accountN, chatN, ev.Message.ID, ms(at), e.storedAt)
-	return out, err
-}
-
-// nextNumber counts a chat up. A chat that was merged into another has no numbers
-// left to give; its events go to its successor.
-func nextNumber(t *tx, accountN int64, chat string, epoch uint64) (chatN int64, out store.Appended, err error) {
-	out.Chat = chat
-	found, err := t.returning(`UPDATE chats SET seq = seq + 1, epoch = ?1
-		WHERE account_n = ?2 AND chat = ?3 AND merged_into IS NULL AND epoch <= ?1 RETURNING n, seq`,
-		[]any{epoch, accountN, chat}, &chatN, &out.Seq)
-	if err != nil || found {
-		return chatN, out, err
-	}
-	found, err = t.returning(`INSERT INTO chats (account_n, chat, seq, epoch) VALUES (?, ?, 1, ?)
-		ON CONFLICT (account_n, chat) DO NOTHING RETURNING n, seq`,
-		[]any{accountN, chat, epoch}, &chatN, &out.Seq)
-	if err != nil || found {
-		return chatN, out, err
-	}
-	var into any
-	if _, err = t.row(`SELECT merged_into FROM chats WHERE account_n = ? AND chat = ?`, []any{accountN, chat}, &into); err != nil {
-		return 0, out, err
-	}
-	if into == nil {
-		return 0, out, fmt.Errorf("chat: %w", store.ErrStale)
-	}
-	found, err = t.returning(`UPDATE chats SET seq = seq + 1, epoch = ?1 WHERE n = ?2 AND epoch <= ?1 RETURNING n, seq, chat`,
-		[]any{epoch, into}, &chatN, &out.Seq, &out.Chat)
-	if err == nil && !found {
-		err = fmt.Errorf("chat: %w", store.ErrStale)
-	}
-	return chatN, out, err
 }

@@ -149,17 +149,16 @@ func mergeChats(t *tx, accountN, winner, loser int64) error {
 	for i, root := range []int64{winner, loser} {
 		// The row is made even if nothing was stored yet: an event that is on its way
 		// under the younger key must find the way to the older.
-		_, err := t.returning(`INSERT INTO chats (account_n, chat, seq, epoch)
-			SELECT account_n, form, 0, 0 FROM aliases WHERE n = ?
+		_, err := t.returning(`INSERT INTO chats (account_n, chat, seq, done, epoch)
+			SELECT account_n, form, 0, 0, 0 FROM aliases WHERE n = ?
 			ON CONFLICT (account_n, chat) DO UPDATE SET seq = seq RETURNING n`, []any{root}, &ns[i])
 		if err != nil {
 			return err
 		}
 	}
-	if _, err := t.exec(`UPDATE chats SET merged_into = ?1 WHERE n = ?2 OR merged_into = ?2`, ns[0], ns[1]); err != nil {
-		return err
-	}
-	return nil
+	t.forget() // the cached chats
+	_, err := t.exec(`UPDATE chats SET merged_into = ?1 WHERE n = ?2 OR (account_n = ?3 AND merged_into = ?2)`, ns[0], ns[1], accountN)
+	return err
 }
 
 // maxAliases bounds the memory of the cache; beyond it, it starts anew.

@@ -118,13 +118,7 @@ func (s *Store) UnfinishedChats(ctx context.Context, after store.ChatRef, limit 
 			return nil, fmt.Errorf("list unfinished chats: %w", err)
 		}
 	}
-	// Steps through the partial index from chat to chat, not from event to event.
-	const q = `WITH RECURSIVE lane (c) AS (
-			SELECT min(chat_n) FROM events WHERE stage < 2 AND chat_n > ?1
-			UNION ALL
-			SELECT (SELECT min(chat_n) FROM events WHERE stage < 2 AND chat_n > lane.c) FROM lane WHERE lane.c IS NOT NULL
-			LIMIT ?2
-		) SELECT c.account_n, c.chat FROM lane JOIN chats c ON c.n = lane.c ORDER BY c.n`
+	const q = `SELECT account_n, chat FROM chats WHERE done < seq AND n > ? ORDER BY n LIMIT ?`
 	var out []store.ChatRef
 	err := s.r.each(ctx, q, []any{from, limitOr(limit)}, func(scan func(...any) error) error {
 		var accountN int64
@@ -148,7 +142,7 @@ func (s *Store) UnfinishedEvents(ctx context.Context, chat store.ChatRef, after 
 	if !ok {
 		return nil, nil
 	}
-	evs, err := s.selectEvents(ctx, selectEvent+`WHERE c.account_n = ? AND c.chat = ? AND e.stage < 2 AND e.seq > ?
+	evs, err := s.selectEvents(ctx, selectEvent+`WHERE c.account_n = ? AND c.chat = ? AND e.stage < 2 AND e.seq > max(?, c.done)
 		ORDER BY e.seq LIMIT ?`, accountN, chat.Chat, int64(after), limitOr(limit)) //nolint:gosec // see value
 	if err != nil {
 		return nil, fmt.Errorf("list unfinished events: %w", err)

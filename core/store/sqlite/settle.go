@@ -94,6 +94,13 @@ func settle(t *tx, st *store.Settlement, prev []uint64, now int64) error {
 	crashpoint.Hit("before_stage")
 	_, err = t.exec(`UPDATE events SET stage = ?, verdict = ?, epoch = ?, done_at = ? WHERE n = ?`,
 		store.StageDone, st.Verdict, st.Epoch, now, ev.n)
+	if err != nil {
+		return err
+	}
+	// The mark moves over this event and over those behind it that were done before it.
+	_, err = t.exec(`UPDATE chats SET done = coalesce(
+			(SELECT e.seq FROM events e WHERE e.chat_n = chats.n AND e.seq > chats.done AND e.stage < 2 ORDER BY e.seq LIMIT 1) - 1,
+			seq) WHERE n = ? AND done = ?`, ev.chatN, ev.seq-1)
 	return err
 }
 
@@ -122,18 +129,20 @@ func insertDelivery(t *tx, ev settled, d *store.Delivery, now int64) (prev uint6
 	if state == "" {
 		state = store.DeliveryQueued
 	}
-	found, err := t.returning(`INSERT INTO deliveries
+	if prev, err = t.lastQueued(endpointN, ev.chatN, ev.seq); err != nil {
+		return 0, err
+	}
+	_, inserted, err := t.insert(`INSERT INTO deliveries
 		(id, event_n, endpoint_n, chat_n, seq, part, prev, state, generation, attempt, due, stepped, crashes, epoch, reason, created_at, updated_at)
-		VALUES (?1, ?2, ?3, ?4, ?5, ?6,
-			coalesce((SELECT max(seq) FROM deliveries WHERE endpoint_n = ?3 AND chat_n = ?4 AND seq < ?5), 0),
-			?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?15)
-		ON CONFLICT (id) DO NOTHING RETURNING prev`,
-		[]any{
-			packID(d.ID), ev.n, endpointN, ev.chatN, ev.seq, d.Partition,
-			deliveryStates.number(state), d.Generation, d.Attempt, ms(d.Due), d.Stepped, d.Crashes, d.Epoch, d.Reason, created,
-		}, &prev)
-	if err != nil || found {
-		return prev, err
+		VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?16) ON CONFLICT (id) DO NOTHING`,
+		packID(d.ID), ev.n, endpointN, ev.chatN, ev.seq, d.Partition, prev,
+		deliveryStates.number(state), d.Generation, d.Attempt, ms(d.Due), d.Stepped, d.Crashes, d.Epoch, d.Reason, created)
+	if err != nil {
+		return 0, err
+	}
+	if inserted {
+		t.queued(endpointN, ev.chatN, ev.seq)
+		return prev, nil
 	}
 	_, err = t.row(`SELECT prev FROM deliveries WHERE id = ?`, []any{packID(d.ID)}, &prev)
 	return prev, err

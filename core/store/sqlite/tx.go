@@ -18,6 +18,7 @@ type tx struct {
 	stmts map[string]stmt
 	args  []driver.NamedValue
 	names *names
+	lanes lanes
 
 	// dirty is set once the operation that is running has changed something.
 	dirty bool
@@ -34,7 +35,7 @@ type stmt interface {
 }
 
 func newTx(conn driver.Conn, n *names) *tx {
-	return &tx{conn: conn, stmts: map[string]stmt{}, names: n}
+	return &tx{conn: conn, stmts: map[string]stmt{}, names: n, lanes: newLanes()}
 }
 
 func (t *tx) close() error {
@@ -75,24 +76,35 @@ func (t *tx) bind(args []any) []driver.NamedValue {
 
 // exec runs a statement that writes, and returns how many rows it changed.
 func (t *tx) exec(sql string, args ...any) (int64, error) {
+	changed, _, err := t.run(sql, args)
+	return changed, err
+}
+
+// insert runs an INSERT of one row and returns its n; false if a conflict clause left it out.
+func (t *tx) insert(sql string, args ...any) (n int64, inserted bool, err error) {
+	changed, n, err := t.run(sql, args)
+	return n, changed > 0, err
+}
+
+func (t *tx) run(sql string, args []any) (changed, last int64, err error) {
 	s, err := t.prepared(sql)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	// No context: what the writer has begun it finishes, and a context would cost the
 	// driver a goroutine for each statement.
 	res, err := s.ExecContext(context.Background(), t.bind(args))
 	if err != nil {
-		return 0, t.fail(err)
+		return 0, 0, t.fail(err)
 	}
-	n, err := res.RowsAffected()
-	if err != nil {
-		return 0, err
+	if changed, err = res.RowsAffected(); err != nil {
+		return 0, 0, err
 	}
-	if n > 0 {
+	if changed > 0 {
 		t.dirty = true
 	}
-	return n, nil
+	last, err = res.LastInsertId()
+	return changed, last, err
 }
 
 // row reads at most one row into dest and tells whether there was one.
@@ -183,7 +195,11 @@ func (t *tx) rollback() {
 	// It fails if SQLite has rolled back already, which is as good.
 	_, _ = t.exec(`ROLLBACK`)
 	t.names.rolledBack()
+	t.forget()
 }
+
+// forget drops what the writer remembers of rows; it reads them again when needed.
+func (t *tx) forget() { t.lanes.forget() }
 
 // immediate runs fn in a transaction of its own.
 func (t *tx) immediate(fn func() error) error {

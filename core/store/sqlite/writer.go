@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -101,6 +102,9 @@ func (w *writer) run() {
 		batch, open = w.take(batch[:0])
 		if len(batch) > 0 {
 			w.write(batch)
+			// Lets those whose outcome was just told queue their next operation, where
+			// there are any: it is no wait, but makes the next batch a whole one.
+			runtime.Gosched()
 			continue
 		}
 		if !open {

@@ -31,17 +31,21 @@ CREATE TABLE accounts (
   version    INTEGER NOT NULL
 ) STRICT;
 
--- seq is the last number given; epoch the highest that appended; merged_into the chat
--- that took over when two names turned out to be one chat.
+-- seq is the last number given; done the one up to which all events are done, so that
+-- done < seq marks the chats with work left, and the events need no index for it; epoch
+-- is the highest that appended; merged_into the chat that took over when two names
+-- turned out to be one chat.
 CREATE TABLE chats (
   n           INTEGER PRIMARY KEY,
   account_n   INTEGER NOT NULL,
   chat        TEXT NOT NULL,
   seq         INTEGER NOT NULL,
+  done        INTEGER NOT NULL,
   epoch       INTEGER NOT NULL,
   merged_into INTEGER,
   UNIQUE (account_n, chat)
 ) STRICT;
+CREATE INDEX chats_unfinished ON chats (n) WHERE done < seq;
 
 -- root is the n of the form that is the key; a key's root is its own n.
 CREATE TABLE aliases (
@@ -70,7 +74,6 @@ CREATE TABLE events (
   UNIQUE (chat_n, seq)
 ) STRICT;
 CREATE INDEX events_account ON events (account_n);
-CREATE INDEX events_unfinished ON events (chat_n, seq) WHERE stage < 2;
 CREATE INDEX events_body ON events (body_blob) WHERE body_blob IS NOT NULL;
 
 -- n is the event's n. The content is the event's as long as body is null.
