@@ -56,11 +56,8 @@ func (m *matcher) value(l *glua.LState, i, s, e int) glua.LValue {
 		return glua.LString(m.src[s:e])
 	}
 	c := m.capture[i]
-	switch c.size {
-	case capPosition:
+	if c.size == capPosition {
 		return glua.LNumber(c.start + 1)
-	case capUnfinished:
-		fail(l, "unfinished capture")
 	}
 	return glua.LString(m.src[c.start : c.start+c.size])
 }

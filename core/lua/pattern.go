@@ -39,7 +39,15 @@ func anchored(pat string) (string, bool) {
 // at matches at exactly s; it returns where the match ends, or -1.
 func (m *matcher) at(s int) int {
 	m.level = 0
-	return m.match(s, 0)
+	e := m.match(s, 0)
+	if e >= 0 {
+		for _, c := range m.capture[:m.level] {
+			if c.size == capUnfinished {
+				return m.fail("unfinished capture")
+			}
+		}
+	}
+	return e
 }
 
 // search matches at s or behind it; anchor: only at s. It returns -1, -1 for none.

@@ -125,6 +125,10 @@ func (s *source) compileProblem(err error) Problem {
 			}
 			return s.problem(last, len(s.lines[last-1])+1, "%s: the file ends too early (is an 'end' missing?)", msg)
 		}
+		if syntax.Pos.Column == 0 && syntax.Message == "unterminated string" {
+			// The parser noticed at the line's end, and stands on the next one.
+			return s.problem(syntax.Pos.Line-1, s.column(syntax.Pos.Line-1, syntax.Token), "unterminated string")
+		}
 		// The parser's column is where the token ends or begins, by its kind.
 		col := syntax.Pos.Column
 		if tok := syntax.Token; tok != "" && syntax.Pos.Line <= len(s.lines) {
@@ -139,7 +143,14 @@ func (s *source) compileProblem(err error) Problem {
 	}
 	var compile *glua.CompileError
 	if errors.As(err, &compile) {
-		return s.problem(compile.Line, 0, "%s", compile.Message)
+		line := compile.Line
+		if _, digits, ok := strings.Cut(compile.Message, "<goto> at line "); ok {
+			// Its own line is the end of the function.
+			if n, err := strconv.Atoi(digits); err == nil {
+				line = n
+			}
+		}
+		return s.problem(line, 0, "%s", compile.Message)
 	}
 	var at *lineError
 	if errors.As(err, &at) {

@@ -7,8 +7,10 @@ import (
 	"github.com/yuin/gopher-lua/ast"
 )
 
-// maxOperands is how many operands of ".." go to one call; a longer chain nests.
-const maxOperands = 32
+// maxOperands is how many operands of ".." go to one call. Each needs a register, of
+// which a function has 200. A longer chain, which stock Lua here refuses, is joined
+// in groups; only a __concat in so long a chain could see the difference.
+const maxOperands = 100
 
 // smallIndex is the largest constant index that is set without a check: the gap
 // that it can leave in a table is harmless.
@@ -151,10 +153,9 @@ func (w *rewriter) expr(e ast.Expr) ast.Expr {
 // concat flattens a chain of ".."; it associates to the right.
 func (w *rewriter) concat(e *ast.StringConcatOpExpr) ast.Expr {
 	var operands []ast.Expr
-	var lines []int
+	line := e.Line()
 	for {
 		operands = append(operands, single(w.expr(e.Lhs)))
-		lines = append(lines, e.Line())
 		next, ok := e.Rhs.(*ast.StringConcatOpExpr)
 		if !ok {
 			operands = append(operands, single(w.expr(e.Rhs)))
@@ -163,11 +164,14 @@ func (w *rewriter) concat(e *ast.StringConcatOpExpr) ast.Expr {
 		e = next
 	}
 	for len(operands) > maxOperands {
-		from := len(operands) - maxOperands
-		tail := call(nameConcat, lines[from], operands[from:]...)
-		operands = append(operands[:from:from], tail)
+		var groups []ast.Expr
+		for from := 0; from < len(operands); from += maxOperands {
+			to := min(from+maxOperands, len(operands))
+			groups = append(groups, call(nameConcat, operands[from].Line(), operands[from:to]...))
+		}
+		operands = groups
 	}
-	return call(nameConcat, lines[0], operands...)
+	return call(nameConcat, line, operands...)
 }
 
 // call is name(args…), adjusted to one result.

@@ -41,8 +41,12 @@ func (r *rule) Name() string { return r.script.name }
 // Match implements pipeline.Rule: it tests the triggers without entering Lua. A
 // disabled rule matches nothing.
 func (r *rule) Match(ev *sdk.Event) bool {
+	m := ev.Message
+	if m == nil {
+		return false
+	}
 	for i := range r.on {
-		if r.on[i].match(ev) {
+		if t := &r.on[i]; !t.misses(m) && t.match(ev) {
 			return r.applies(ev)
 		}
 	}
@@ -84,7 +88,6 @@ func (r *rule) Eval(ctx context.Context, ev *sdk.Event) (pipeline.Verdict, error
 func (r *rule) run(ctx context.Context, s *slot, ev *sdk.Event) (v pipeline.Verdict, f *Failure) {
 	st := s.st
 	st.run.begin(ctx, ev, r.wall)
-	now := r.script.deps.Now
 	var err error
 	for i := range st.handlers {
 		h := &st.handlers[i]
@@ -95,7 +98,8 @@ func (r *rule) run(ctx context.Context, s *slot, ev *sdk.Event) (v pipeline.Verd
 			break
 		}
 	}
-	took := now().Sub(st.run.started)
+	now := r.script.deps.Now()
+	took := now.Sub(st.run.started)
 	if err != nil {
 		f = r.script.failure(err, st.run, took)
 	} else {
@@ -106,7 +110,7 @@ func (r *rule) run(ctx context.Context, s *slot, ev *sdk.Event) (v pipeline.Verd
 	}
 	st.run.end()
 	r.metric.record(f, took.Seconds())
-	if why := r.health.record(now(), f, r.cfg.OnError == OnErrorDisable); why != "" {
+	if why := r.health.record(now, f, r.cfg.OnError == OnErrorDisable); why != "" {
 		r.metric.disabled.Set(1)
 		r.script.deps.Logger.LogAttrs(ctx, slog.LevelError, "rule disabled", slog.String("component", "lua"),
 			slog.String("rule", r.script.name), slog.String("reason", why), slog.String("event_id", ev.ID))
