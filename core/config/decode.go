@@ -58,7 +58,7 @@ func (d *decoder) enter(n *yaml.Node, path string, depth int) (*yaml.Node, bool)
 	if n.Kind == yaml.AliasNode {
 		n = n.Alias
 	}
-	if path != "" {
+	if path != "" && (n.Kind != yaml.ScalarNode || n.ShortTag() != "!!null") {
 		d.places[path] = place{n.Line, n.Column}
 	}
 	if n.Kind != yaml.ScalarNode {

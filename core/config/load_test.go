@@ -281,11 +281,14 @@ func TestAFileThatNamesBillionsIsRefused(t *testing.T) {
 	require.ErrorContains(t, err, "the file is too large")
 }
 
-func TestKeysAreWellFormed(t *testing.T) {
-	require.Contains(t, Keys(), "rules.files[].file")
-	require.Contains(t, Keys(), "connectors[].with")
-	for _, k := range Keys() {
-		require.Regexp(t, `^[a-z0-9_.\[\]]+$`, k)
+func TestTheManualNamesEveryKeyAndVariable(t *testing.T) {
+	manual, err := os.ReadFile("../../docs/configuration.md")
+	require.NoError(t, err)
+	for _, key := range Keys() {
+		require.Contains(t, string(manual), "`"+key+"`")
+	}
+	for _, e := range envNames() {
+		require.Contains(t, string(manual), "`"+e.name+"`")
 	}
 }
 

@@ -1,0 +1,214 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"net"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/stretchr/testify/require"
+
+	"github.com/wildcathub/wildcat/core/store"
+	"github.com/wildcathub/wildcat/sdk"
+)
+
+func portOf(t *testing.T, address string) int {
+	t.Helper()
+	_, port, err := net.SplitHostPort(address)
+	require.NoError(t, err)
+	n, err := strconv.Atoi(port)
+	require.NoError(t, err)
+	return n
+}
+
+func delivery(id string, age time.Duration) store.Delivery {
+	return store.Delivery{
+		ID: id, EventID: "e1", Endpoint: "wh_1", Account: "shop", Chat: "9@lid", Seq: 2, Prev: 1, State: store.DeliveryDead, Reason: "exhausted",
+		Attempt: 1, Attempts: []store.Attempt{{N: 1, At: noon, Took: 1500 * time.Millisecond, Status: "reject", Code: 410, Reason: "gone", Body: "<b>"}},
+		Due: noon, CreatedAt: noon.Add(-age), UpdatedAt: noon,
+	}
+}
+
+const deliveryD1 = `{"id":"d1","event":"e1","endpoint":"wh_1","account":"shop","chat":"9@lid","seq":2,"prev":1,"state":"dead","reason":"exhausted","generation":0,"attempt":1,"due":null,"stepped":false,"attempts":[{"n":1,"generation":0,"at":"2026-01-31T12:00:00.005Z","tookMs":1500,"status":"reject","code":410,"reason":"gone","body":"<b>"}],"createdAt":"2026-01-31T12:00:00.005Z","updatedAt":"2026-01-31T12:00:00.005Z"}`
+
+func TestATraceTellsTheWholeStory(t *testing.T) {
+	r := newRig(t)
+	r.trace["/e1"] = Trace{
+		Event:   &sdk.Event{ID: "e1", Type: sdk.TypeRevoke, Account: "shop", Time: noon, Raw: json.RawMessage(`{"secret":1}`)},
+		Stages:  []TraceStage{{Stage: "stored", At: noon}, {Stage: "ruled"}},
+		Verdict: json.RawMessage(`{"v":1,"sends":[{"rule":"ping","payload":"c2VjcmV0"}]}`),
+		Sends: []store.Send{{
+			ID: "s1", WAID: "3EB0", To: "9@lid", Rule: "ping", State: store.SendQueued, Payload: []byte("secret"), CreatedAt: noon, UpdatedAt: noon,
+		}},
+		Deliveries: []store.Delivery{delivery("d1", 0)},
+	}
+	rec := r.do("GET /v1/events/e1/trace", "")
+	require.Equal(t, 200, rec.Code)
+	require.Equal(t, `{"deliveries":[`+deliveryD1+`],`+
+		`"event":{"id":"e1","type":"revoke","account":"shop","seq":0,"time":"2026-01-31T12:00:00.005Z"},"ok":true,`+
+		`"sends":[{"id":"s1","messageId":"3EB0","to":"9@lid","rule":"ping","index":0,"state":"queued","reason":"","attempt":0,"sentAt":null,"createdAt":"2026-01-31T12:00:00.005Z","updatedAt":"2026-01-31T12:00:00.005Z"}],`+
+		`"stages":[{"stage":"stored","at":"2026-01-31T12:00:00.005Z"},{"stage":"ruled","at":null}],`+
+		`"verdict":{"sends":[{"rule":"ping"}],"v":1}}`, strings.TrimSpace(rec.Body.String()))
+	require.NotNil(t, r.trace["/e1"].Event.Raw, "the story itself is left as it was")
+
+	r.trace["shop/3EB0"] = Trace{Event: &sdk.Event{ID: "e2"}}
+	require.Contains(t, r.do("GET /v1/events/3EB0/trace?account=shop", "").Body.String(), `"id":"e2"`)
+	require.Equal(t, 400, r.do("GET /v1/events/3EB0/trace?account=a/b", "").Code)
+	rec = r.do("GET /v1/events/none/trace", "")
+	require.Equal(t, 404, rec.Code)
+	require.Contains(t, rec.Body.String(), `"error":"Event not found"`)
+}
+
+func TestDeliveriesArePaged(t *testing.T) {
+	r := newRig(t)
+	r.deliveries = []store.Delivery{delivery("d1", 0), delivery("d2", time.Minute), delivery("d3", time.Hour)}
+	rec := r.do("GET /v1/deliveries?endpoint=wh_1&state=dead&event=e1&cursor=d0&limit=1", "")
+	require.Equal(t, `{"cursor":"d1","deliveries":[`+deliveryD1+`],"ok":true}`, strings.TrimSpace(rec.Body.String()))
+	require.Equal(t, store.DeliveryQuery{Endpoint: "wh_1", State: store.DeliveryDead, EventID: "e1", Before: "d0", Limit: 1}, r.deliveryQ)
+
+	require.Contains(t, r.do("GET /v1/deliveries", "").Body.String(), `"cursor":null`)
+	for since, count := range map[string]int{"2026-01-31T11:30:00Z": 2, "1769860800": 1, "1": 3} {
+		body := r.do("GET /v1/deliveries?since="+since, "").Body.String()
+		require.Equal(t, count, strings.Count(body, `"event":"e1"`), since)
+	}
+	require.Equal(t, 400, r.do("GET /v1/deliveries?since=yesterday", "").Code)
+	require.Equal(t, 400, r.do("GET /v1/deliveries?state=lost", "").Code)
+}
+
+func TestADeliveryIsReplayed(t *testing.T) {
+	r := newRig(t)
+	require.Contains(t, r.do("POST /v1/deliveries/d1/replay", "").Body.String(), `"generation":1,"attempt":0,"due":"2026-01-31T12:00:00.005Z"`)
+	r.replayErr = store.ErrStale
+	require.Equal(t, 409, r.do("POST /v1/deliveries/d1/replay", "").Code)
+	r.replayErr = store.ErrNotFound
+	require.Equal(t, 404, r.do("POST /v1/deliveries/d1/replay", "").Code)
+}
+
+func TestConnectorsAndRulesAreListed(t *testing.T) {
+	r := newRig(t)
+	require.JSONEq(t, `{"ok":true,"connectors":[{"id":"connector:jsonl","name":"jsonl","use":"./bin/x","enabled":true,"state":"running","restarts":0,"events":["message"],"accounts":[],"deliveries":{"ok":3}}]}`,
+		r.do("GET /v1/connectors", "").Body.String())
+	require.JSONEq(t, `{"ok":true,"rules":[]}`, r.do("GET /v1/rules", "").Body.String())
+}
+
+func TestHealthSaysWhichWhatsAppItIs(t *testing.T) {
+	r := newRig(t)
+	require.JSONEq(t, `{"ok":true,"network":"sandbox","version":"test"}`, r.do("GET /healthz", "").Body.String())
+}
+
+func TestReadyNeedsEveryCheck(t *testing.T) {
+	r := newRig(t)
+	r.checks = []Check{{Name: "store", OK: true}}
+	require.JSONEq(t, `{"ok":true,"checks":[{"name":"store","ok":true}]}`, r.do("GET /readyz", "").Body.String())
+	r.checks = append(r.checks, Check{Name: "disk", Error: "full"})
+	rec := r.do("GET /readyz", "")
+	require.Equal(t, 503, rec.Code)
+	require.JSONEq(t, `{"ok":false,"error":"not ready","code":"not_ready","checks":[{"name":"store","ok":true},{"name":"disk","ok":false,"error":"full"}]}`, rec.Body.String())
+}
+
+func TestMediaMessagesKeepTheOldShape(t *testing.T) {
+	m := message("M/1")
+	m.Raw = json.RawMessage(`{"imageMessage":{}}`)
+	m.Message.Kind, m.Message.Text = sdk.KindImage, "look"
+	m.Message.Media = &sdk.Media{ID: "f1", MIME: "image/png", Size: 12, Width: 3, Status: "pending"}
+	m.Message.Quote = &sdk.Quote{ID: "Q", Participant: "5@lid", Text: "old"}
+	m.Message.Participant, m.Message.SenderPN = "5@lid", "55@s.whatsapp.net"
+	got, err := json.Marshal(legacy(m))
+	require.NoError(t, err)
+	require.JSONEq(t, `{"accountId":"shop","messageId":"M/1","chatId":"9@s.whatsapp.net","from":"9@s.whatsapp.net","fromMe":false,"timestamp":1769860800,
+		"type":"image","text":"look","caption":"look","hasMedia":true,"mediaUrl":"/accounts/shop/messages/M%2F1/media","mediaType":"image","mediaGridFsId":"f1","mediaSize":12,
+		"mediaMimetype":"image/png","mediaFileName":null,"mediaWidth":3,"mediaHeight":null,"quotedMessage":{"messageId":"Q","participant":"5@lid","text":"old","hasMedia":false},
+		"mentions":[],"isForwarded":false,"rawMessage":{"imageMessage":{}},"createdAt":"2026-01-31T12:00:00.005Z","updatedAt":"2026-01-31T12:00:00.005Z","eventId":"ev_M/1","name":"",
+		"participant":"5@lid","senderPn":"55@s.whatsapp.net","senderLid":null,"mediaStatus":"pending"}`, string(got))
+}
+
+func TestAddresses(t *testing.T) {
+	for in, want := range map[string]string{
+		"919547400579@s.whatsapp.net": "919547400579@s.whatsapp.net", "123-456@g.us": "123-456@g.us", "120363012345678901@g.us": "120363012345678901@g.us",
+		"status@broadcast": "status@broadcast", "77@broadcast": "77@broadcast", "5@lid": "5@lid", "12@newsletter": "12@newsletter",
+		"+91 95474-00579": "919547400579@s.whatsapp.net", "(030) 123.456": "", "+49 (30) 123 456": "4930123456@s.whatsapp.net", "919547400579": "919547400579@s.whatsapp.net",
+		"": "", "1234": "", "1234567890123456": "", "a@s.whatsapp.net": "", "1@s.whatsapp.net.evil": "", "1:2@s.whatsapp.net": "", "x\n1@lid": "", "1@g.us\n": "1@g.us", "@g.us": "", "1@c.us": "", "12345x": "",
+	} {
+		got, valid := parseJID(in)
+		require.Equal(t, want, got, in)
+		require.Equal(t, want != "", valid, in)
+	}
+}
+
+func TestTheDocumentAndTheTableAgree(t *testing.T) {
+	r := newRig(t)
+	rec := r.do("GET /v1/openapi.yaml", "")
+	require.Equal(t, 200, rec.Code)
+	doc, err := openapi3.NewLoader().LoadFromData(rec.Body.Bytes())
+	require.NoError(t, err)
+	require.NoError(t, doc.Validate(context.Background()))
+
+	var described, routed []string
+	ids := map[string]bool{}
+	for path, item := range doc.Paths.Map() {
+		for method, op := range item.Operations() {
+			described = append(described, method+" "+path)
+			require.NotEmpty(t, op.OperationID, path)
+			require.False(t, ids[op.OperationID], "operation id %s twice", op.OperationID)
+			ids[op.OperationID] = true
+		}
+	}
+	param := regexp.MustCompile(`:(\w+)`)
+	for _, row := range r.server.routes() {
+		routed = append(routed, row.method+" "+param.ReplaceAllString(row.path, "{$1}"))
+	}
+	slices.Sort(described)
+	slices.Sort(routed)
+	require.Equal(t, routed, described)
+}
+
+func TestTheManualNamesEveryRoute(t *testing.T) {
+	manual, err := os.ReadFile("../../docs/rest.md")
+	require.NoError(t, err)
+	for _, row := range newRig(t).server.routes() {
+		require.Contains(t, string(manual), "`"+row.method+" "+row.path+"`")
+	}
+}
+
+// Every answer of the contract's scenarios must be one that the document describes.
+func TestAnswersAreAsDocumented(t *testing.T) {
+	doc, err := openapi3.NewLoader().LoadFromData(openapi)
+	require.NoError(t, err)
+	for _, sc := range scenarios {
+		r := newRig(t)
+		if sc.world != nil {
+			sc.world(r.world)
+		}
+		rec := r.do(sc.request, sc.body, sc.headers...)
+		method, path, _ := strings.Cut(sc.request, " ")
+		path, _, _ = strings.Cut(path, "?")
+		item := doc.Paths.Find(documented(doc, path))
+		require.NotNil(t, item, path)
+		responses := item.GetOperation(method).Responses
+		response := responses.Status(rec.Code)
+		if response == nil {
+			response = responses.Default()
+		}
+		require.NotNil(t, response, "%s: %d", sc.name, rec.Code)
+		var answer any
+		require.NoError(t, json.Unmarshal(rec.Body.Bytes(), &answer))
+		require.NoError(t, response.Value.Content.Get("application/json").Schema.Value.VisitJSON(answer), sc.name)
+	}
+}
+
+// documented finds the document's template for a path.
+func documented(doc *openapi3.T, path string) string {
+	for _, template := range doc.Paths.InMatchingOrder() {
+		if regexp.MustCompile(`^` + regexp.MustCompile(`\{\w+\}`).ReplaceAllString(template, `[^/]+`) + `$`).MatchString(path) {
+			return template
+		}
+	}
+	return path
+}
