@@ -70,13 +70,13 @@ func (s *session) finish(rush context.Context) {
 	drain, cancel := context.WithTimeout(rush, t.Drain)
 	defer cancel()
 	stop := s.cancelOnExit(cancel)
-	defer stop()
 	answers, done := context.WithTimeout(drain, t.Drain*4/5) // the rest is for the connector's own Stop
 	s.stream.Finish(answers)
 	done()
 	if err := s.peer.Drain(drain); err != nil && rush.Err() == nil {
 		s.p.log.Warn("connector did not drain", "err", err)
 	}
+	stop()
 	s.end(rush)
 }
 
@@ -87,8 +87,8 @@ func (s *session) kill() {
 	}
 }
 
-// end makes sure that the process is gone and releases everything. It may be called
-// on a session that is nil or half made. A program that has not ended by itself is
+// end makes sure that the process is gone and releases everything. It is
+// called once, on a session that may be nil or half made. A program that has not ended by itself is
 // told to, and killed after a while, or at once when rush has ended.
 func (s *session) end(rush context.Context) {
 	if s == nil {
@@ -121,5 +121,4 @@ func (s *session) end(rush context.Context) {
 	if s.dir != "" {
 		_ = os.RemoveAll(s.dir)
 	}
-	*s = session{p: s.p}
 }
