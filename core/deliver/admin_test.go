@@ -152,6 +152,69 @@ func TestReplayDeliversOnceMoreWithAWholeSchedule(t *testing.T) {
 	})
 }
 
+func TestFailingReplayDoesNotHoldUpWhatIsNew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var bad atomic.Bool
+		f, c := newFakeStore(), connector(1, func(_ context.Context, d sdk.Delivery) sdk.Result {
+			if bad.Load() && d.Event.Seq == 1 {
+				return retry("server_error")
+			}
+			return sdk.Result{Status: sdk.OK}
+		})
+		o := newOutbox(t, f, Config{}, Endpoint{ID: epA, Connector: c})
+		defer stop(t, o)
+		ds, ev := f.settle(time.Now(), "acc", "c", 1, epA)
+		o.Enqueue(ds, ev)
+		time.Sleep(time.Second)
+		bad.Store(true)
+		_, err := o.Replay(t.Context(), ds[0].ID)
+		require.NoError(t, err)
+		time.Sleep(100 * time.Millisecond)
+		o.Enqueue(f.settle(time.Now(), "acc", "c", 2, epA))
+		time.Sleep(100 * time.Millisecond)
+		require.Equal(t, store.DeliveryOK, f.row(epA+"|acc/c/2").State)
+		require.Equal(t, store.DeliveryQueued, f.row(ds[0].ID).State)
+	})
+}
+
+// A crash is a process that stops writing: here, a store that refuses everything
+// from some moment on, until a successor opens it.
+func TestCrashRepeatsWithinTheBoundAndLosesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, c := newFakeStore(), connector(16, func(ctx context.Context, _ sdk.Delivery) sdk.Result {
+			select {
+			case <-time.After(time.Millisecond):
+				return sdk.Result{Status: sdk.OK}
+			case <-ctx.Done():
+				return sdk.Result{}
+			}
+		})
+		const chats, per, crashes = 40, 50, 5
+		for seq := uint64(1); seq <= per; seq++ {
+			for chat := range chats {
+				f.settle(time.Now(), "acc", fmt.Sprint(chat), seq, epA)
+			}
+		}
+		cfg := Config{InFlight: 32, Grace: time.Nanosecond}
+		for range crashes {
+			o := newOutbox(t, f, cfg, Endpoint{ID: epA, Connector: c})
+			time.Sleep(23 * time.Millisecond)
+			f.setDown(true)
+			time.Sleep(50 * time.Millisecond)
+			_ = o.Stop(t.Context()) // says what it could not write
+			f.setDown(false)
+		}
+		o := newOutbox(t, f, cfg, Endpoint{ID: epA, Connector: c})
+		time.Sleep(time.Minute)
+		stop(t, o)
+		require.Equal(t, chats*per, f.count(epA, store.DeliveryOK))
+		requireOrder(t, c.log())
+		duplicates := len(c.oks()) - chats*per
+		require.Positive(t, duplicates, "the test must have hit something")
+		require.LessOrEqual(t, duplicates, crashes*(cfg.InFlight+maxUnflushed))
+	})
+}
+
 func TestStopWaitsThenCancelsAndCountsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, c := newFakeStore(), connector(4, func(ctx context.Context, d sdk.Delivery) sdk.Result {

@@ -99,6 +99,7 @@ func (o *Outbox) giveBack(j job, err error, a attempt) {
 		j.ep.place(j.lane, now)
 	}
 	j.ep.tellIdle()
+	o.wakeDispatcher()
 	o.mu.Unlock()
 	if err != nil {
 		o.log.Warn("delivery put back", "connector", j.ep.Name, "event_id", j.it.eventID, "duration", a.took, "err", err)

@@ -181,7 +181,8 @@ func newItem(d *store.Delivery) *item {
 	it := &item{
 		id: d.ID, eventID: d.EventID, seq: d.Seq, prev: d.Prev,
 		generation: d.Generation, attempt: d.Attempt, crashes: d.Crashes,
-		stepped: d.Stepped, due: d.Due, created: d.CreatedAt,
+		// A replay comes after its successors: it does not hold up what is new.
+		stepped: d.Stepped || d.Generation > 0, due: d.Due, created: d.CreatedAt,
 	}
 	for i := len(d.Attempts) - 1; i >= 0; i-- {
 		a := &d.Attempts[i]
