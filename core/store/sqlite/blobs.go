@@ -190,11 +190,14 @@ func (s *Store) scanBlob(scan func(...any) error) (info store.BlobInfo, n int64,
 
 // ListBlobs implements store.Blobs.
 func (s *Store) ListBlobs(ctx context.Context, q store.BlobQuery) ([]store.BlobInfo, error) {
-	meta, err := json.Marshal(q.Meta)
-	if err != nil {
-		return nil, fmt.Errorf("list blobs: %w", err)
+	meta := []byte("{}")
+	if len(q.Meta) > 0 {
+		var err error
+		if meta, err = json.Marshal(q.Meta); err != nil {
+			return nil, fmt.Errorf("list blobs: %w", err)
+		}
 	}
-	// No asked-for pair may be missing. (json_each of null has no rows.)
+	// No asked-for pair may be missing.
 	where := `WHERE id IS NOT NULL AND internal = 0 AND NOT EXISTS (
 		SELECT 1 FROM json_each(?) want WHERE NOT EXISTS (
 			SELECT 1 FROM json_each(blobs.meta) have WHERE have.key = want.key AND have.value = want.value))`
@@ -208,7 +211,7 @@ func (s *Store) ListBlobs(ctx context.Context, q store.BlobQuery) ([]store.BlobI
 		args = append(args, accountN)
 	}
 	var out []store.BlobInfo
-	err = s.r.each(ctx, selectBlob+where+` ORDER BY n DESC LIMIT ? OFFSET ?`,
+	err := s.r.each(ctx, selectBlob+where+` ORDER BY n DESC LIMIT ? OFFSET ?`,
 		append(args, limitOr(q.Limit), max(q.Offset, 0)), func(scan func(...any) error) error {
 			info, _, err := s.scanBlob(scan)
 			out = append(out, info)
