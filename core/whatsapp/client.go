@@ -69,3 +69,22 @@ type Text struct {
 	// Mentions are JIDs.
 	Mentions []string
 }
+
+// Client is one connection to WhatsApp: it connects once and is closed once. For the
+// next connection its owner makes a new one, with new device objects: whatsmeow's
+// queue of received stanzas belongs to its client, so a refused message would
+// otherwise come back behind its successors.
+type Client interface {
+	Sender
+	// Connect dials and shakes hands; what follows arrives as signals. ctx bounds the
+	// dialling only. An error means that there is no connection.
+	Connect(ctx context.Context) error
+	// Close refuses what still arrives, waits for the handler that runs, closes the
+	// connection and retires the device. Safe twice, and without Connect. When it
+	// returned nil, a successor may begin.
+	Close(ctx context.Context) error
+	// Logout unlinks the device from the phone and removes its keys.
+	Logout(ctx context.Context) error
+	// MarkRead tells the sender that messages were read; sender is needed in groups only.
+	MarkRead(ctx context.Context, chat, sender string, ids []string, at time.Time) error
+}
