@@ -97,6 +97,8 @@ func TestWrongCallsNameTheMistake(t *testing.T) {
 		`msg:reply("x", { mentions = { 1 } })`: "must be a list of JIDs",
 		`msg:send("", "x")`:                    "phone number or JID",
 		`msg:send("1", "x", { quote = true })`: "cannot quote",
+		`local x = #nil`:                       "attempt to get the length (#) of a nil value",
+		`local x = #5`:                         "length (#) of a number",
 		`msg:route()`:                          "needs the name of a connector",
 		`msg:route("a", 5)`:                    "the name of a connector must be a string",
 		`msg:tag({})`:                          "the name of a tag must be a string of 1 to 100 bytes, not a table",
@@ -159,6 +161,7 @@ func TestTheLibraryDoesWhatLuaDoes(t *testing.T) {
 		`string.format("%5d|%-5s|%05.1f|%x|%q|%%|%c|%g", 42, "ab", 3.14159, 255, "a\"b", 65, 0.1)`:                                                  `   42|ab   |003.1|ff|"a\"b"|%|A|0.1`,
 		`string.format("%s %s %s %s", nil, true, 1.5, "x"), string.format("%i", 3.9)`:                                                               "nil true 1.5 x,3",
 		`tostring(nil), tostring(1e15), tostring(0.1), tostring(1/0), tostring(-1/0), tostring({}), tostring(print)`:                                "nil,1e+15,0.1,inf,-inf,table,function",
+		`#"abc", #{1, 2}, #setmetatable({}, {__len = function() return 9 end}), #("x"):rep(4)`:                                                      "3,2,9,4",
 		`tonumber("10"), tonumber("0x1F"), tonumber("-0x10"), tonumber(" 1.5e3 "), tonumber("z", 36), tonumber("x"), tonumber("inf"), tonumber("")`: "10,31,-16,1500,35,nil,nil,nil",
 		`select("#", 1, 2, nil), select(2, "a", "b", "c")`:                                                                                          "3,b,c",
 		`select(-1, "a", "b")`:                                                                                  "b",
@@ -179,7 +182,7 @@ func TestTheLibraryDoesWhatLuaDoes(t *testing.T) {
 		`(("x"):rep(3)), ({ 1, 2, [5] = 3 })[5]`:                                                                "xxx,3",
 	} {
 		set := load(t, body(show(expr)), Deps{
-			Now:  func() time.Time { return time.Date(2025, 3, 1, 12, 0, 0, 0, time.UTC) },
+			Now:  frozen,
 			Rand: func() float64 { return 0.5 },
 		})
 		v, err := eval(t, set, message("x"))

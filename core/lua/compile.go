@@ -136,13 +136,14 @@ const (
 	nameConcat = "(concat)"
 	nameTable  = "(table)"
 	nameSet    = "(set)"
+	nameLen    = "(len)"
 )
 
-// prologue is `local (concat), (table), (set) = ...`.
+// prologue is `local (concat), (table), (set), (len) = ...`.
 func prologue() ast.Stmt {
 	all := &ast.Comma3Expr{}
 	all.SetLine(1)
-	s := &ast.LocalAssignStmt{Names: []string{nameConcat, nameTable, nameSet}, Exprs: []ast.Expr{all}}
+	s := &ast.LocalAssignStmt{Names: []string{nameConcat, nameTable, nameSet, nameLen}, Exprs: []ast.Expr{all}}
 	s.SetLine(1)
 	s.SetLastLine(1)
 	return s

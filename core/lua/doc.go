@@ -6,8 +6,8 @@
 // becomes of a verdict: it returns pipeline.Verdict values, sends nothing and
 // writes nothing. The Lua interpreter is gopher-lua; as it comes it is not safe for
 // text that strangers send, so the package replaces every library function by one
-// that is bounded, counts instructions, and rewrites the three operations of the
-// language itself that can take unbounded memory ("..", {} and t[k] = v).
+// that is bounded, counts instructions, and rewrites the operations of the
+// language itself that can take much memory in one step ("..", {}, t[k] = v, #t).
 //
 // A file is one rule and one unit: when one of its handlers fails, the whole rule
 // contributes nothing to the event, and the other rules go on.

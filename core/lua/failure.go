@@ -66,7 +66,7 @@ func trace(s string) string {
 		if strings.HasPrefix(line, "\t[G]: ?") || strings.Contains(line, "(anonymous)") {
 			continue
 		}
-		for _, name := range []string{nameConcat, nameTable, nameSet} {
+		for _, name := range []string{nameConcat, nameTable, nameSet, nameLen} {
 			line = strings.ReplaceAll(line, "function "+name, "operator")
 		}
 		keep = append(keep, line)

@@ -23,15 +23,17 @@ type library struct {
 	methods map[string]*glua.LFunction
 	frozen  *glua.LFunction // __newindex of everything read-only
 
-	next, ipairs       *glua.LFunction
-	concat, table, set *glua.LFunction
+	next, ipairs *glua.LFunction
+
+	concat, table, set, length *glua.LFunction
 }
 
 func newLibrary() *library {
 	lib := &library{env: emptyTable(), globals: map[string]glua.LValue{}, methods: map[string]*glua.LFunction{}}
 	lib.frozen = lib.function(readOnly)
 	lib.next, lib.ipairs = lib.function(baseNext), lib.function(ipairsNext)
-	lib.concat, lib.table, lib.set = lib.function(checkedConcat), lib.function(checkedTable), lib.function(checkedSet)
+	lib.concat, lib.table = lib.function(checkedConcat), lib.function(checkedTable)
+	lib.set, lib.length = lib.function(checkedSet), lib.function(checkedLen)
 
 	for _, r := range baseRows() {
 		lib.globals[r.name] = lib.function(r.fn)

@@ -127,7 +127,7 @@ func TestAFailureTellsEverything(t *testing.T) {
 func TestFiveFailuresInARowDisableARuleVisibly(t *testing.T) {
 	var out bytes.Buffer
 	reg := prometheus.NewRegistry()
-	deps := Deps{Slots: 1, Registerer: reg, Logger: slog.New(slog.NewTextHandler(&out, nil))}
+	deps := Deps{Slots: 1, Now: frozen, Registerer: reg, Logger: slog.New(slog.NewTextHandler(&out, nil))}
 	cfg := files(t, "x.lua", body(`if msg.text == "bad" then error("no") end while msg.text == "loop" do end`))
 	set, err := Load(cfg, deps)
 	require.NoError(t, err)
@@ -235,7 +235,7 @@ func TestAMachineIsThrownAwayAfterAGoPanic(t *testing.T) {
 }
 
 func TestAWornMachineIsBuiltAnew(t *testing.T) {
-	set := load(t, "local seen = {}\n"+body(`seen[#seen + 1] = string.rep("x", 200000) for i = 1, 30 do seen[#seen + 1] = seen[1] .. i end msg:reply("" .. #seen)`), Deps{})
+	set := load(t, "local seen = {}\n"+body(`seen[#seen + 1] = string.rep("x", 200000) for i = 1, 30 do seen[#seen + 1] = seen[1] .. i end msg:reply("" .. #seen)`), Deps{Now: frozen})
 	first := set.rules[0].slots[0].st
 	for i := range 20 {
 		v, err := eval(t, set, message("x"))
@@ -318,7 +318,7 @@ func TestChatsRunSideBySide(t *testing.T) {
 	cfg := files(t, "x.lua", "local n = 0\n"+body(`n = n + 1
 		local words = {} for w in msg.text:gmatch("%w+") do words[#words + 1] = w:upper() end
 		msg:reply(table.concat(words, " ") .. string.format("%3d", #words))`))
-	set, err := Load(cfg, Deps{Slots: 3, Registerer: prometheus.NewRegistry()})
+	set, err := Load(cfg, Deps{Slots: 3, Registerer: prometheus.NewRegistry(), Now: frozen})
 	require.NoError(t, err)
 	rule := set.Rules()[0]
 	var wg sync.WaitGroup

@@ -2,6 +2,7 @@ package lua
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -45,6 +46,9 @@ func body(lua string) string {
 	return "wildcat.on(\"message\", {}, function(msg)\n" + lua + "\nend)"
 }
 
+// frozen is a clock that stands still, so that no busy machine stops a rule.
+func frozen() time.Time { return time.Date(2025, 3, 1, 12, 0, 0, 0, time.UTC) }
+
 func message(text string) *sdk.Event {
 	at := time.Date(2025, 3, 1, 12, 0, 0, 0, time.UTC)
 	return &sdk.Event{
@@ -67,10 +71,12 @@ func eval(t testing.TB, set *Set, ev *sdk.Event) (pipeline.Verdict, error) {
 // answer runs the body of a handler and returns what it replies.
 func answer(t testing.TB, lua string) string {
 	t.Helper()
-	v, err := eval(t, load(t, body(lua), Deps{}), message("hello world"))
-	if err != nil {
-		return "ERR " + err.(*Failure).Message
+	v, err := eval(t, load(t, body(lua), Deps{Now: frozen}), message("hello world"))
+	var f *Failure
+	if errors.As(err, &f) {
+		return "ERR " + f.Message
 	}
+	require.NoError(t, err)
 	var out []string
 	for _, a := range v.Actions {
 		out = append(out, a.Text)

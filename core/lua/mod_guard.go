@@ -102,3 +102,25 @@ func checkedSet(l *glua.LState) int {
 	l.SetTable(t, k, l.Get(3))
 	return 0
 }
+
+// checkedLen is #v. A list of which the end was deleted is walked from there, so the
+// clock is looked at more often.
+func checkedLen(l *glua.LState) int {
+	r := of(l)
+	switch v := l.Get(1).(type) {
+	case glua.LString:
+		l.Push(glua.LNumber(len(v)))
+	case *glua.LTable:
+		r.charge(l, 4)
+		if fn := l.GetMetaField(v, "__len"); fn != glua.LNil {
+			l.Push(fn)
+			l.Push(v)
+			l.Call(1, 1)
+			return 1
+		}
+		l.Push(glua.LNumber(v.Len()))
+	default:
+		fail(l, "attempt to get the length (#) of a %s value", v.Type())
+	}
+	return 1
+}

@@ -89,7 +89,8 @@ func mathMin(l *glua.LState) int {
 
 func mathRandom(l *glua.LState) int {
 	f := of(l).deps.Rand()
-	low, high := 1.0, 0.0
+	low := 1.0
+	var high float64
 	switch l.GetTop() {
 	case 0:
 		l.Push(glua.LNumber(f))

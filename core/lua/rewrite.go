@@ -16,12 +16,13 @@ const maxOperands = 100
 // that it can leave in a table is harmless.
 const smallIndex = 64
 
-// rewrite turns the three operations of the language that can take unbounded
-// memory in one instruction into calls that check first:
+// rewrite turns the operations of the language that can take much memory or time in
+// one instruction into calls that account for it:
 //
 //	a .. b .. c   (concat)(a, b, c)
 //	{…}           (table)({…})
 //	t[k] = v      (set)(t, k, v)     unless k is a field name or a small number
+//	#t            (len)(t)
 //
 // Line numbers survive, evaluation order too.
 func rewrite(chunk []ast.Stmt) (out []ast.Stmt, err error) {
@@ -143,7 +144,7 @@ func (w *rewriter) expr(e ast.Expr) ast.Expr {
 	case *ast.UnaryNotOpExpr:
 		e.Expr = w.expr(e.Expr)
 	case *ast.UnaryLenOpExpr:
-		e.Expr = w.expr(e.Expr)
+		return call(nameLen, e.Line(), single(w.expr(e.Expr)))
 	case *ast.FunctionExpr:
 		e.Stmts = w.block(e.Stmts)
 	}

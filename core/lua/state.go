@@ -53,7 +53,7 @@ func (sc *script) newState(ctx context.Context) (*state, []Problem) {
 	load := &loading{}
 	st.run.begin(ctx, nil, maxWall)
 	st.run.loading = load
-	err := st.call(l.NewFunctionFromProto(sc.proto), sc.lib.concat, sc.lib.table, sc.lib.set)
+	err := st.call(l.NewFunctionFromProto(sc.proto), sc.lib.concat, sc.lib.table, sc.lib.set, sc.lib.length)
 	st.run.loading = nil
 	freeze()
 	st.handlers = load.handlers
