@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -51,8 +52,11 @@ var appendTests = []test{
 			require.True(t, add(t, s, ev).Duplicate)
 			got, err := s.Event(t.Context(), ev.ID)
 			require.NoError(t, err)
-			ev.Seq = uint64(i + 1)
-			same(t, ev, got.Event)
+			// As bytes: comparing a megabyte by reflection takes seconds.
+			require.True(t, bytes.Equal(ev.Raw, got.Event.Raw))
+			want := *ev
+			want.Seq, want.Raw, got.Event.Raw = uint64(i+1), nil, nil
+			same(t, &want, got.Event)
 			m, err := s.Message(t.Context(), "a", ev.Message.ID)
 			require.NoError(t, err)
 			require.Equal(t, len(ev.Raw), len(m.Raw))
