@@ -1,6 +1,7 @@
 package simulator
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"net"
@@ -17,7 +18,7 @@ import (
 //	POST /sandbox/phones {number, name}           → {number, lid, name, companions}, 201
 //	GET  /sandbox/phones                          → {phones: [{number, lid, name, companions}]}
 //	POST /sandbox/phones/{number}/scan {qr}       → {jid, lid}: links the client that shows the QR
-//	POST /sandbox/phones/{number}/send {to, text, quoted?} → {id}
+//	POST /sandbox/phones/{number}/send {to, text, quoted?, id?} → {id}
 //	POST /sandbox/send-batch {messages: [{from, to, text}]} → {ids}: in order; an error says how many are sent
 //	GET  /sandbox/phones/{number}/received?after=N → {messages: [{n, id, chat, from, text, quoted, time, copies}]}
 //	POST /sandbox/phones/{number}/unlink          → {}: removes all companions
@@ -98,6 +99,7 @@ var controlErrors = []struct {
 	{ErrQRExpired, http.StatusGone, "qr_expired"},
 	{ErrPairRefused, http.StatusConflict, "pair_refused"},
 	{ErrTooManyDevices, http.StatusConflict, "too_many_devices"},
+	{context.DeadlineExceeded, http.StatusGatewayTimeout, "timeout"},
 	{ErrClosed, http.StatusServiceUnavailable, "closed"},
 }
 

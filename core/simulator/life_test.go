@@ -140,7 +140,9 @@ func TestAClientThatIsCutOffReconnectsAndLosesNothing(t *testing.T) {
 		require.NoError(t, err)
 		want = append(want, fmt.Sprint(i))
 	}
-	require.Equal(t, want, c.waitTexts(len(want)))
+	// Not in order: whatsmeow is still handling a message of the lost connection while it begins
+	// with those of the next one. Only a new client gets them in order.
+	require.ElementsMatch(t, want, c.waitTexts(len(want)))
 	require.NoError(t, d.WaitDrained(ctx))
 	require.Greater(t, d.Logins(), uint64(1))
 	waitEvent(c, anyOf[*events.Disconnected])

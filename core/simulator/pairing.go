@@ -95,8 +95,8 @@ func (s *Server) handleUnpaired(c *conn, node *waBinary.Node) error {
 		}
 		return nil
 	}
-	if node.Attrs["type"] == "get" && node.Attrs["xmlns"] != "w:p" {
-		node.Attrs["xmlns"] = "" // nothing else is answered before login
+	if node.Attrs["xmlns"] != "w:p" {
+		node.Attrs["xmlns"] = "" // nothing else is answered before login; handlers count on a device
 	}
 	return s.handleIQ(c, node)
 }

@@ -70,7 +70,7 @@ type Server struct {
 	violations violations
 	ciphers    cipherWatch
 
-	mu       sync.RWMutex // guards what follows; never held while sending or writing
+	mu       sync.RWMutex // guards what follows; never held while sending
 	closed   bool
 	byNumber map[string]*account
 	byLID    map[string]*account

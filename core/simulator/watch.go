@@ -21,6 +21,19 @@ type Violation struct {
 
 func (v Violation) String() string { return v.Rule + ": " + v.What }
 
+// Verify fails a test for each invariant that was broken; t is a testing.TB. Register it
+// with t.Cleanup.
+func (s *Server) Verify(t interface {
+	Helper()
+	Errorf(format string, args ...any)
+},
+) {
+	t.Helper()
+	for _, v := range s.Violations() {
+		t.Errorf("sandbox: %s", v)
+	}
+}
+
 // violationsKept bounds the list; all are counted.
 const violationsKept = 1000
 

@@ -1,0 +1,38 @@
+package simulator_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"go.mau.fi/whatsmeow/types/events"
+)
+
+// BenchmarkDrain is the time of one message from the offline queue of a device, encrypted
+// before the clock runs, to its durable release: most of it is the client's.
+func BenchmarkDrain(b *testing.B) {
+	s := newServer(b, b.TempDir())
+	owner := addPhone(b, s, "15550001")
+	c, d := paired(b, s, owner)
+	c.Disconnect()
+	ctx := within(b, 5*time.Minute)
+	require.NoError(b, d.WaitOffline(ctx))
+	for i := range 16 {
+		addPhone(b, s, fmt.Sprint(15551000+i))
+	}
+	start := time.Now()
+	for i := range b.N {
+		_, err := s.Phone(fmt.Sprint(15551000+i%16)).SendText(ctx, "15550001", fmt.Sprint(i))
+		require.NoError(b, err)
+	}
+	b.ReportMetric(float64(time.Since(start).Microseconds())/float64(b.N), "µs-to-send")
+	c.forgetEvents()
+	c.renew(true)
+	b.ResetTimer()
+	require.NoError(b, c.Connect())
+	require.NoError(b, d.WaitDrained(ctx))
+	b.StopTimer()
+	waitEvent(c, anyOf[*events.OfflineSyncCompleted])
+}
