@@ -41,14 +41,15 @@ func normalise(next http.Handler) http.Handler {
 // recover turns a handler's panic into an internal error, and reports it.
 func (s *Server) recover(c *gin.Context) {
 	defer func() {
-		switch p := recover(); {
-		case p == nil:
-		case p == http.ErrAbortHandler:
-			panic(p)
-		default:
-			s.log.Error("handler panicked", "method", c.Request.Method, "route", routeOf(c), "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
-			s.fail(c, errInternal)
+		p := recover()
+		if p == nil {
+			return
 		}
+		if err, isErr := p.(error); isErr && errors.Is(err, http.ErrAbortHandler) {
+			panic(p) // net/http's way to cut a connection
+		}
+		s.log.Error("handler panicked", "method", c.Request.Method, "route", routeOf(c), "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+		s.fail(c, errInternal)
 	}()
 	c.Next()
 }

@@ -17,6 +17,9 @@ const maxNodes = 100_000
 // maxDepth bounds nesting, and so an alias that contains itself.
 const maxDepth = 64
 
+// maxProblems bounds what is reported: who feeds a wrong file wants to see that, not its every line.
+const maxProblems = 100
+
 var durationType = reflect.TypeFor[time.Duration]()
 
 // place is a line and column of the file.
@@ -38,8 +41,16 @@ type decoder struct {
 }
 
 func (d *decoder) problem(n *yaml.Node, format string, args ...any) {
+	if d.full() {
+		return
+	}
+	if len(d.problems) == maxProblems-1 {
+		format, args = "too many mistakes: the rest is not listed", nil
+	}
 	d.problems = append(d.problems, Problem{File: d.file, Line: n.Line, Column: n.Column, Message: fmt.Sprintf(format, args...)})
 }
+
+func (d *decoder) full() bool { return len(d.problems) >= maxProblems }
 
 // enter follows aliases, expands references, notes the place, and says whether there is
 // a value to decode: null leaves the default.
@@ -139,6 +150,9 @@ func (d *decoder) hint(key string, t reflect.Type, fields map[string]int) string
 		if name := tag(t.Field(i)); name != "" {
 			names = append(names, name)
 		}
+	}
+	if d.full() {
+		return ""
 	}
 	if s := suggest(key, names); s != "" {
 		return s

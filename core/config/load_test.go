@@ -281,6 +281,18 @@ func TestAFileThatNamesBillionsIsRefused(t *testing.T) {
 	require.ErrorContains(t, err, "the file is too large")
 }
 
+func TestAWrongFileIsReportedOnceAndQuickly(t *testing.T) {
+	text := strings.Builder{}
+	for i := range 50_000 {
+		fmt.Fprintf(&text, "k%d: 1\n", i)
+	}
+	_, err := parse("w.yaml", []byte(text.String()), env())
+	var problems Problems
+	require.ErrorAs(t, err, &problems)
+	require.Len(t, problems, maxProblems)
+	require.Equal(t, "w.yaml:100:1: too many mistakes: the rest is not listed", problems[99].String())
+}
+
 func TestTheManualNamesEveryKeyAndVariable(t *testing.T) {
 	manual, err := os.ReadFile("../../docs/configuration.md")
 	require.NoError(t, err)
