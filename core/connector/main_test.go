@@ -1,3 +1,5 @@
+//go:build unix
+
 package connector
 
 import (
@@ -32,7 +34,7 @@ func TestMain(m *testing.M) {
 		goleak.VerifyTestMain(m)
 		return
 	case "host":
-		playHost()
+		playHost(arg)
 	case "noise":
 		fmt.Println("Loading configuration, please wait")
 		sdk.Serve(func() sdk.Connector { return &prog{} })
@@ -173,8 +175,8 @@ func (c *prog) Stop(context.Context) error {
 }
 
 // playHost is a hub of its own: it prints the pid of its connector, and lives until it is killed.
-func playHost() {
-	p := NewProcess(ProcessConfig{Name: "c", Path: os.Args[0], Env: []string{roleEnv + "=ok"}}, Deps{})
+func playHost(runDir string) {
+	p := NewProcess(ProcessConfig{Name: "c", Path: os.Args[0], Env: []string{roleEnv + "=ok"}, RunDir: runDir}, Deps{})
 	if err := p.Start(context.Background(), nil); err != nil {
 		panic(err)
 	}

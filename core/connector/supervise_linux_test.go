@@ -2,10 +2,12 @@ package connector
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
 	"runtime"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -15,8 +17,9 @@ import (
 )
 
 func TestNoProgramOutlivesAKilledHub(t *testing.T) {
-	host := exec.Command(os.Args[0])
-	host.Env = append(os.Environ(), roleEnv+"=host")
+	dir := runDir(t)
+	host := exec.CommandContext(t.Context(), os.Args[0])
+	host.Env = append(os.Environ(), roleEnv+"=host:"+dir)
 	in, err := host.StdinPipe()
 	require.NoError(t, err)
 	defer func() { _ = in.Close() }()
@@ -35,6 +38,13 @@ func TestNoProgramOutlivesAKilledHub(t *testing.T) {
 	t.Logf("gone after %s", time.Since(began))
 	require.Less(t, time.Since(began), 100*time.Millisecond)
 	require.Error(t, host.Wait())
+
+	left, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	require.Len(t, left, 1, "a hub that is killed cannot remove its sockets")
+	next := program(t, "ok", func(c *ProcessConfig) { c.RunDir = dir }, Deps{})
+	require.NoError(t, next.Start(t.Context(), nil))
+	require.NoDirExists(t, dir+"/"+left[0].Name(), "but the next one does")
 }
 
 func TestTwentyRestartsLeaveNothing(t *testing.T) {
@@ -55,6 +65,28 @@ func TestTwentyRestartsLeaveNothing(t *testing.T) {
 	left, err := os.ReadDir(p.cfg.RunDir)
 	require.NoError(t, err)
 	require.Len(t, left, 1, "the running one's")
+}
+
+func BenchmarkDeliver(b *testing.B) {
+	p := NewProcess(ProcessConfig{Name: "c", Path: os.Args[0], Env: []string{roleEnv + "=ok"}}, Deps{})
+	if err := p.Start(b.Context(), nil); err != nil {
+		b.Fatal(err)
+	}
+	var chat atomic.Int64
+	b.SetParallelism(128)
+	b.RunParallel(func(pb *testing.PB) {
+		name := fmt.Sprint("chat", chat.Add(1))
+		for seq := uint64(1); pb.Next(); seq++ {
+			if r := p.Deliver(b.Context(), text(name, seq, "")); r.Status != sdk.OK {
+				b.Errorf("%+v", r)
+				return
+			}
+		}
+	})
+	b.StopTimer()
+	if err := p.Stop(context.WithoutCancel(b.Context())); err != nil {
+		b.Fatal(err)
+	}
 }
 
 // settled waits until the number has stood still for a moment.

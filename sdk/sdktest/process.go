@@ -35,9 +35,8 @@ type remote struct {
 	peer   *wire.Peer
 	dir    string
 
-	mu         sync.Mutex
-	configured bool
-	stream     *wire.Stream
+	mu     sync.Mutex
+	stream *wire.Stream
 }
 
 // spawn starts a copy of the test binary that serves the connector of the test name.
@@ -47,7 +46,7 @@ func spawn(t *testing.T, name string) sdk.Connector {
 	for part := range strings.SplitSeq(name, "/") {
 		pattern = append(pattern, "^"+regexp.QuoteMeta(part)+"$")
 	}
-	cmd := exec.Command(os.Args[0], "-test.run="+strings.Join(pattern, "/"), "-test.count=1") //nolint:gosec // ourselves
+	cmd := exec.CommandContext(context.Background(), os.Args[0], "-test.run="+strings.Join(pattern, "/"), "-test.count=1") //nolint:gosec // ourselves
 	cmd.Env = append(os.Environ(), serveEnv+"="+name)
 	dir, err := os.MkdirTemp("", "sdk-") // short: a socket's path has about 100 bytes
 	if err != nil {
