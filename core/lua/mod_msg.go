@@ -50,11 +50,12 @@ func live(l *glua.LState) *run {
 func messageIndex(l *glua.LState) int {
 	r := live(l)
 	key, _ := l.Get(2).(glua.LString)
-	if fn, ok := r.lib.methods[string(key)]; ok {
-		l.Push(fn)
-		return 1
-	}
 	v := field(r.ev, string(key))
+	if v == nil {
+		if fn, ok := r.lib.methods[string(key)]; ok {
+			v = fn
+		}
+	}
 	if key == "mentions" {
 		r.table(l)
 		list := emptyTable()
