@@ -34,4 +34,3 @@ func newCheckCommand() *cobra.Command {
 	cmd.Flags().StringVar(&file, "config", "", "configuration file (default wildcat.yaml, which need not exist)")
 	return cmd
 }
-

@@ -96,17 +96,34 @@ func (n *Network) LatestVersion(ctx context.Context, timeout time.Duration, log 
 	return *v
 }
 
+// The place of the pin.
+const (
+	pinNamespace = "hub"
+	pinKey       = "network"
+)
+
+// Pinned returns the name of the network that the data belongs to, "" if none yet.
+func Pinned(ctx context.Context, kv store.KV) (string, error) {
+	name, err := kv.GetKV(ctx, pinNamespace, pinKey)
+	if errors.Is(err, store.ErrNotFound) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("read pinned network: %w", err)
+	}
+	return string(name), nil
+}
+
 // Pin ties the data to this network when it is first used, and refuses another one
 // later, with ErrOtherNetwork, before any connection.
 func (n *Network) Pin(ctx context.Context, kv store.KV) error {
-	const namespace, key = "hub", "network"
-	old, err := kv.GetKV(ctx, namespace, key)
+	old, err := kv.GetKV(ctx, pinNamespace, pinKey)
 	if errors.Is(err, store.ErrNotFound) {
-		if err = kv.SwapKV(ctx, namespace, key, nil, []byte(n.Name)); err == nil {
+		if err = kv.SwapKV(ctx, pinNamespace, pinKey, nil, []byte(n.Name)); err == nil {
 			return nil
 		}
 		if errors.Is(err, store.ErrStale) {
-			old, err = kv.GetKV(ctx, namespace, key)
+			old, err = kv.GetKV(ctx, pinNamespace, pinKey)
 		}
 	}
 	if err != nil {

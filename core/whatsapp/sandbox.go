@@ -57,6 +57,20 @@ func Sandbox(ctx context.Context, rawURL string, log *slog.Logger) (*Network, er
 	}
 }
 
+// KnownSandbox is a sandbox whose root key is remembered from an earlier run, as
+// Pinned tells it: it need not be up yet.
+func KnownSandbox(rawURL, rootKey string) (*Network, error) {
+	addr, err := sandboxAddr(rawURL)
+	if err != nil {
+		return nil, fmt.Errorf("sandbox %q: %w", rawURL, err)
+	}
+	root, err := parseRoot(rootKey)
+	if err != nil {
+		return nil, fmt.Errorf("sandbox %q: %w", rawURL, err)
+	}
+	return &Network{Name: rootKey, HTTP: sandboxClient(addr), root: root}, nil
+}
+
 // sandboxAddr returns the URL's host and port, which must be loopback.
 func sandboxAddr(rawURL string) (string, error) {
 	u, err := url.Parse(rawURL)

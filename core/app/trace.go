@@ -1,0 +1,80 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/wildcathub/wildcat/core/api"
+	"github.com/wildcathub/wildcat/core/store"
+)
+
+// tracer tells what became of an event, from what is stored.
+type tracer struct{ store store.Store }
+
+var _ api.Tracer = tracer{}
+
+// traceDeliveries is more than an event can have endpoints.
+const traceDeliveries = 500
+
+// Trace implements api.Tracer.
+func (t tracer) Trace(ctx context.Context, account, id string) (api.Trace, error) {
+	se, err := t.find(ctx, account, id)
+	if err != nil {
+		return api.Trace{}, fmt.Errorf("trace %s: %w", id, err)
+	}
+	tr := api.Trace{Event: se.Event, Stages: []api.TraceStage{{Stage: "stored", At: se.StoredAt}}}
+	if len(se.Verdict) > 0 {
+		tr.Stages = append(tr.Stages, api.TraceStage{Stage: "ruled"})
+		tr.Verdict = withoutPayloads(se.Verdict)
+	}
+	if se.Stage >= store.StageDone {
+		tr.Stages = append(tr.Stages, api.TraceStage{Stage: "done", At: se.DoneAt})
+	}
+	if tr.Sends, err = t.store.SendsOfEvent(ctx, se.Event.ID); err != nil {
+		return api.Trace{}, fmt.Errorf("trace %s: %w", id, err)
+	}
+	if tr.Deliveries, err = t.store.ListDeliveries(ctx, store.DeliveryQuery{EventID: se.Event.ID, Limit: traceDeliveries}); err != nil {
+		return api.Trace{}, fmt.Errorf("trace %s: %w", id, err)
+	}
+	return tr, nil
+}
+
+// find takes an event id, or with an account also a WhatsApp message id.
+func (t tracer) find(ctx context.Context, account, id string) (store.StoredEvent, error) {
+	se, err := t.store.Event(ctx, id)
+	if !errors.Is(err, store.ErrNotFound) || account == "" {
+		return se, err
+	}
+	m, err := t.store.Message(ctx, account, id)
+	if err != nil {
+		return store.StoredEvent{}, err
+	}
+	return t.store.Event(ctx, m.EventID)
+}
+
+// withoutPayloads takes the rendered protobufs out of a stored verdict: they hold the
+// text again, and a secret.
+func withoutPayloads(verdict []byte) json.RawMessage {
+	var v map[string]json.RawMessage
+	if json.Unmarshal(verdict, &v) != nil {
+		return verdict
+	}
+	var sends []map[string]json.RawMessage
+	if json.Unmarshal(v["sends"], &sends) != nil {
+		return verdict
+	}
+	for _, s := range sends {
+		delete(s, "payload")
+	}
+	var err error
+	if v["sends"], err = json.Marshal(sends); err != nil {
+		return verdict
+	}
+	out, err := json.Marshal(v)
+	if err != nil {
+		return verdict
+	}
+	return out
+}
