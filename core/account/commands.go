@@ -1,0 +1,98 @@
+package account
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/wildcathub/wildcat/core/store"
+)
+
+// logoutTimeout bounds the wait for WhatsApp's answer to a logout.
+const logoutTimeout = 15 * time.Second
+
+// connectNow begins to connect; while waiting to try again it does so at once.
+func (o *owner) connectNow() error {
+	if err := o.record(func(a *store.Account) { a.Connect = true }); err != nil {
+		return err
+	}
+	o.want = true
+	if o.session != nil {
+		return nil
+	}
+	o.attempt, o.rounds = 0, 0
+	o.connect()
+	return nil
+}
+
+func (o *owner) disconnectNow() error {
+	if err := o.record(func(a *store.Account) { a.Connect = false }); err != nil {
+		return err
+	}
+	if !held(o.snapshot().State) {
+		o.want = false
+		return nil
+	}
+	o.give(StateDisconnected, ReasonOperator)
+	return nil
+}
+
+// logoutNow unlinks, if WhatsApp can be asked, and removes the keys. An account that
+// could be asked and failed keeps them: logging out can then be tried again.
+func (o *owner) logoutNow() error {
+	reason := ReasonKeysRemoved
+	if s := o.session; s != nil && !s.connected.IsZero() {
+		if err := o.unlink(); err != nil {
+			return err
+		}
+		reason = ReasonOperator
+	}
+	jid := o.jid
+	o.want = false
+	o.hangUp()
+	if err := o.removeKeys(jid); err != nil {
+		return fmt.Errorf("remove keys: %w", err)
+	}
+	if err := o.record(func(a *store.Account) { a.JID, a.LID, a.Connect = "", "", false }); err != nil {
+		return err
+	}
+	o.jid = ""
+	o.give(StateLoggedOut, reason)
+	return nil
+}
+
+func (o *owner) unlink() error {
+	ctx, cancel := context.WithTimeout(o.session.ctx, logoutTimeout)
+	defer cancel()
+	return o.session.client.Logout(ctx)
+}
+
+// deleteNow removes everything. A phone that cannot be told goes on listing the device.
+func (o *owner) deleteNow() error {
+	if s := o.session; s != nil && !s.connected.IsZero() {
+		if err := o.unlink(); err != nil {
+			o.log.Warn("device was not unlinked", "err", err)
+		}
+	}
+	o.want = false
+	o.hangUp()
+	if err := o.removeKeys(o.jid); err != nil {
+		return fmt.Errorf("remove keys: %w", err)
+	}
+	// A phone may have paired in the last moment.
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	rec, err := o.m.deps.Store.Account(ctx, o.id)
+	if err == nil && rec.JID != o.jid {
+		if err := o.removeKeys(rec.JID); err != nil {
+			return fmt.Errorf("remove keys: %w", err)
+		}
+	}
+	if err := o.m.deps.Store.DeleteAccount(ctx, o.id); err != nil && !errors.Is(err, store.ErrNotFound) {
+		o.move(StateDisconnected, ReasonOperator)
+		return fmt.Errorf("remove records: %w", err)
+	}
+	o.gone = true
+	return nil
+}

@@ -1,0 +1,349 @@
+// Package account owns the life of each account: one goroutine that holds its lease,
+// makes its connections one after the other, and moves its state machine by what they
+// signal. It decides when to connect and when to stop trying; what goes over a
+// connection belongs to packages whatsapp, pipeline and send.
+package account
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/wildcathub/wildcat/core/config"
+	"github.com/wildcathub/wildcat/core/devices"
+	"github.com/wildcathub/wildcat/core/store"
+	"github.com/wildcathub/wildcat/core/whatsapp"
+	"github.com/wildcathub/wildcat/sdk"
+)
+
+// Config is what the operator chose.
+type Config struct {
+	// AutoConnect connects at Start what was connected.
+	AutoConnect bool
+	// Reconnect bounds the back-off between connections.
+	Reconnect config.ReconnectConfig
+	// Instance names this process as an owner of leases; "" makes a random name.
+	Instance string
+}
+
+// Store is what the manager needs of the store.
+type Store interface {
+	store.Accounts
+	store.Leases
+}
+
+// Devices keeps the keys, as *devices.Container does.
+type Devices interface {
+	// Device fails with devices.ErrNotFound if there are no keys for the JID.
+	Device(ctx context.Context, jid string) (*devices.Device, error)
+	New(ctx context.Context) (*devices.Device, error)
+	// Delete is a success if there are none.
+	Delete(ctx context.Context, jid string) error
+}
+
+// Outbox sends an account's messages while a connection is up, as *send.Queue does.
+type Outbox interface {
+	// Run returns when ctx ends.
+	Run(ctx context.Context, account string, epoch uint64, s whatsapp.Sender)
+}
+
+// Deps is what the program passes in. The functions may be nil unless said otherwise,
+// are called from the account's goroutine, and must not block.
+type Deps struct {
+	Store   Store
+	Devices Devices
+	// NewClient makes a connection's client; the account sets all but HTTP and Sends. Needed.
+	NewClient func(whatsapp.Deps) (whatsapp.Client, error)
+	// Intake gives the handler of an account's events. Needed.
+	Intake func(account string, epoch uint64) whatsapp.Handler
+	Outbox Outbox
+	// Owned is told that this process owns an account from now on, under a new epoch;
+	// Lost, that it does not any more.
+	Owned func(account string, epoch uint64)
+	Lost  func(account string)
+	// Changed is told every change of state.
+	Changed func(account string, epoch uint64, change sdk.AccountChange)
+	// Connected is told that an account is ready, in a goroutine of its own whose ctx
+	// ends with the connection.
+	Connected func(ctx context.Context, account string)
+	// QR is told each pairing string as it is to be shown. It is a secret.
+	QR         func(account, code string)
+	Logger     *slog.Logger
+	Registerer prometheus.Registerer
+	// Clock and Rand (from [0,1), for jitter); nil means the real ones.
+	Clock Clock
+	Rand  func() float64
+}
+
+// Clock is time, to be replaced in tests.
+type Clock interface {
+	Now() time.Time
+	After(d time.Duration) <-chan time.Time
+}
+
+type realClock struct{}
+
+func (realClock) Now() time.Time                         { return time.Now() }
+func (realClock) After(d time.Duration) <-chan time.Time { return time.After(d) }
+
+// ErrStopped says that the manager does not run.
+var ErrStopped = errors.New("accounts are not running")
+
+// maxDials bounds how many connections are made at once: a start with a hundred
+// accounts would otherwise look like an attack, and starve itself.
+const maxDials = 8
+
+// Manager is all accounts.
+type Manager struct {
+	cfg     Config
+	deps    Deps
+	log     *slog.Logger
+	metrics *metrics
+	dials   chan struct{}
+
+	mu      sync.Mutex
+	running bool
+	owners  map[string]*owner
+}
+
+// New makes a manager; nothing happens before Start.
+func New(cfg Config, deps Deps) (*Manager, error) {
+	if deps.Store == nil || deps.Devices == nil || deps.NewClient == nil || deps.Intake == nil || deps.Outbox == nil {
+		return nil, errors.New("account: store, devices, client, intake and outbox are needed")
+	}
+	if deps.Logger == nil {
+		deps.Logger = slog.New(slog.DiscardHandler)
+	}
+	if deps.Clock == nil {
+		deps.Clock = realClock{}
+	}
+	if deps.Rand == nil {
+		deps.Rand = rand.Float64
+	}
+	if deps.Registerer == nil {
+		deps.Registerer = prometheus.NewRegistry()
+	}
+	if cfg.Instance == "" {
+		cfg.Instance = fmt.Sprintf("%016x", rand.Uint64())
+	}
+	if cfg.Reconnect.Min <= 0 {
+		cfg.Reconnect.Min = time.Second
+	}
+	if cfg.Reconnect.Max < cfg.Reconnect.Min {
+		cfg.Reconnect.Max = max(cfg.Reconnect.Min, 2*time.Minute)
+	}
+	m := &Manager{
+		cfg: cfg, deps: deps, log: deps.Logger.With("component", "account"),
+		dials: make(chan struct{}, maxDials), owners: map[string]*owner{},
+	}
+	var err error
+	if m.metrics, err = newMetrics(deps.Registerer); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// Start loads all accounts, takes their leases and begins to connect those that were
+// connected. It waits for no connection.
+func (m *Manager) Start(ctx context.Context) error {
+	all, err := m.deps.Store.ListAccounts(ctx)
+	if err != nil {
+		return fmt.Errorf("start accounts: %w", err)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.running {
+		return errors.New("start accounts: started twice")
+	}
+	m.running = true
+	for _, rec := range all {
+		m.owners[rec.ID] = m.own(ctx, rec, m.cfg.AutoConnect && rec.Connect)
+	}
+	return nil
+}
+
+// Stop closes all connections and gives the leases back. Safe without Start, and twice.
+func (m *Manager) Stop(ctx context.Context) error {
+	m.mu.Lock()
+	owners := m.owners
+	m.owners, m.running = map[string]*owner{}, false
+	m.mu.Unlock()
+	for _, o := range owners {
+		o.stop()
+	}
+	for _, o := range owners {
+		select {
+		case <-o.done:
+		case <-ctx.Done():
+			return fmt.Errorf("stop accounts: %w", ctx.Err())
+		}
+	}
+	return nil
+}
+
+// Create stores an account (ID, Name and Collection are set) and begins to connect it.
+// Errors wrap store.ErrExists if the id is taken.
+func (m *Manager) Create(ctx context.Context, a store.Account) (store.Account, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.running {
+		return store.Account{}, ErrStopped
+	}
+	now := m.deps.Clock.Now().UTC()
+	a.State, a.Reason, a.Connect, a.CreatedAt, a.UpdatedAt = StateCreated, "", true, now, now
+	if err := m.deps.Store.CreateAccount(ctx, a); err != nil {
+		return store.Account{}, fmt.Errorf("create account: %w", err)
+	}
+	m.owners[a.ID] = m.own(ctx, a, true)
+	return a, nil
+}
+
+func (m *Manager) find(id string) (*owner, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.running {
+		return nil, ErrStopped
+	}
+	o, ok := m.owners[id]
+	if !ok {
+		return nil, fmt.Errorf("account %s: %w", id, store.ErrNotFound)
+	}
+	return o, nil
+}
+
+// Get returns an account's record, with the state of this moment. It never waits for
+// WhatsApp. Errors wrap store.ErrNotFound.
+func (m *Manager) Get(ctx context.Context, id string) (store.Account, error) {
+	rec, err := m.deps.Store.Account(ctx, id)
+	if err != nil {
+		return store.Account{}, fmt.Errorf("get account: %w", err)
+	}
+	return m.fresh(rec), nil
+}
+
+// List returns all accounts, ordered by id, with the states of this moment.
+func (m *Manager) List(ctx context.Context) ([]store.Account, error) {
+	all, err := m.deps.Store.ListAccounts(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list accounts: %w", err)
+	}
+	for i, rec := range all {
+		all[i] = m.fresh(rec)
+	}
+	return all, nil
+}
+
+// fresh puts the state of this moment into a record, whose own may lag behind.
+func (m *Manager) fresh(rec store.Account) store.Account {
+	if s, err := m.Status(rec.ID); err == nil {
+		rec.State, rec.Reason = s.State, s.Reason
+	}
+	return rec
+}
+
+// Status is an account's state at this moment.
+type Status struct {
+	State  string
+	Reason string
+	// Text says for people what Reason means; may be "".
+	Text string
+	// QR is the pairing string to show while pairing, else "". It is a secret.
+	QR string
+	// Held: a connection is up, coming up or waited for.
+	Held bool
+	// Since is when the state began.
+	Since time.Time
+	// Epoch is that of the account's lease; 0 if it is not held.
+	Epoch uint64
+}
+
+// Status returns an account's state. It never waits. Errors wrap store.ErrNotFound.
+func (m *Manager) Status(id string) (Status, error) {
+	o, err := m.find(id)
+	if err != nil {
+		return Status{}, err
+	}
+	return o.snapshot(), nil
+}
+
+// Live says whether a connection is held, and the pairing string while one is shown.
+func (m *Manager) Live(id string) (qr string, held bool) {
+	s, err := m.Status(id)
+	if err != nil {
+		return "", false
+	}
+	return s.QR, s.Held
+}
+
+// Connect begins to connect and returns; a success when a connection is held.
+func (m *Manager) Connect(ctx context.Context, id string) error {
+	return m.ask(ctx, id, "connect", (*owner).connectNow)
+}
+
+// Disconnect closes the connection and keeps the pairing; a success when there is none.
+func (m *Manager) Disconnect(ctx context.Context, id string) error {
+	return m.ask(ctx, id, "disconnect", (*owner).disconnectNow)
+}
+
+// Logout unlinks the device from the phone and removes its keys. While there is no
+// connection only the keys are removed, and the phone goes on listing the device.
+func (m *Manager) Logout(ctx context.Context, id string) error {
+	return m.ask(ctx, id, "log out", (*owner).logoutNow)
+}
+
+// Delete logs out as far as that is possible, and removes the account with everything
+// that belongs to it.
+func (m *Manager) Delete(ctx context.Context, id string) error {
+	o, err := m.find(id)
+	if err != nil {
+		return err
+	}
+	if err := m.ask(ctx, id, "delete", (*owner).deleteNow); err != nil {
+		return err
+	}
+	o.stop()
+	<-o.done
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.owners[id] == o {
+		delete(m.owners, id)
+	}
+	return nil
+}
+
+// ask has the account's goroutine do something, and waits for it or for ctx.
+func (m *Manager) ask(ctx context.Context, id, what string, do func(*owner) error) error {
+	o, err := m.find(id)
+	if err != nil {
+		return err
+	}
+	c := command{do: do, reply: make(chan error, 1)}
+	select {
+	case o.commands <- c:
+	case <-o.done:
+		return fmt.Errorf("%s account %s: %w", what, id, store.ErrNotFound)
+	case <-ctx.Done():
+		return fmt.Errorf("%s account %s: %w", what, id, ctx.Err())
+	}
+	select {
+	case err = <-c.reply:
+	case <-o.done:
+		select {
+		case err = <-c.reply:
+		default:
+			err = ErrStopped
+		}
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	if err != nil {
+		return fmt.Errorf("%s account %s: %w", what, id, err)
+	}
+	return nil
+}

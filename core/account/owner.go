@@ -1,0 +1,176 @@
+package account
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/wildcathub/wildcat/core/store"
+	"github.com/wildcathub/wildcat/core/whatsapp"
+	"github.com/wildcathub/wildcat/sdk"
+)
+
+// storeTimeout bounds what the account's goroutine writes about the account itself.
+const storeTimeout = 15 * time.Second
+
+// command is something for the account's goroutine to do.
+type command struct {
+	do    func(*owner) error
+	reply chan error
+}
+
+// owner is the goroutine of one account, and its state. All fields below `commands`
+// up to mu belong to the goroutine.
+type owner struct {
+	m    *Manager
+	id   string
+	log  *slog.Logger
+	halt chan struct{}
+	once sync.Once
+	done chan struct{}
+
+	commands chan command
+	jid      string
+	lease    store.Lease // Epoch 0: not held
+	renew    <-chan time.Time
+	session  *session
+	// want: a connection is to be held.
+	want bool
+	// attempt counts connections that failed since one was stable.
+	attempt int
+	// rounds counts pairings that nobody scanned.
+	rounds int
+	// wake fires next: the one thing that the account waits for besides its connection.
+	wake <-chan time.Time
+	next func()
+	// gone: the account was deleted.
+	gone bool
+
+	mu     sync.Mutex
+	status Status
+}
+
+// own makes an account's goroutine.
+func (m *Manager) own(ctx context.Context, rec store.Account, connect bool) *owner {
+	o := &owner{
+		m: m, id: rec.ID, log: m.log.With("account", rec.ID), jid: rec.JID,
+		halt: make(chan struct{}), done: make(chan struct{}), commands: make(chan command),
+	}
+	o.status.State, o.status.Reason = restored(rec.State, rec.Reason)
+	o.status.Since = m.deps.Clock.Now()
+	m.metrics.moved(o.id, "", o.status.State)
+	// The lease is taken before anything runs: what a predecessor left unfinished can
+	// be settled without a connection. Failing is no obstacle: it is tried again.
+	if err := o.acquire(ctx); err != nil {
+		o.log.Warn("account's lease is not free", "err", err)
+	}
+	go o.run(connect)
+	return o
+}
+
+func (o *owner) stop() { o.once.Do(func() { close(o.halt) }) }
+
+// run is the goroutine.
+func (o *owner) run(connect bool) {
+	defer close(o.done)
+	defer o.leave()
+	if connect {
+		o.want = true
+		o.connect()
+	}
+	for !o.gone {
+		var signals <-chan whatsapp.Signal
+		var dialed <-chan error
+		if o.session != nil {
+			signals, dialed = o.session.signals, o.session.dialed
+		}
+		select {
+		case <-o.halt:
+			return
+		case c := <-o.commands:
+			c.reply <- c.do(o)
+		case s := <-signals:
+			o.signalled(s)
+		case err := <-dialed:
+			o.answered(err)
+		case <-o.wake:
+			next := o.next
+			o.rest()
+			next()
+		case <-o.renew:
+			o.prolong()
+		}
+	}
+}
+
+// leave ends the goroutine's hold on the account.
+func (o *owner) leave() {
+	o.hangUp()
+	o.release()
+	o.m.metrics.forget(o.id)
+}
+
+// after arranges for what comes next unless something else happens.
+func (o *owner) after(d time.Duration, next func()) {
+	o.wake, o.next = o.m.deps.Clock.After(d), next
+}
+
+// rest waits for nothing any more.
+func (o *owner) rest() { o.wake, o.next = nil, nil }
+
+func (o *owner) snapshot() Status {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	s := o.status
+	s.Held, s.Text = held(s.State), Text(s.Reason)
+	return s
+}
+
+// move changes the state, tells everyone, and writes it down. Whether that succeeds
+// does not matter to the account: the state is what it is.
+func (o *owner) move(state, reason string) {
+	o.mu.Lock()
+	from := o.status.State
+	if from == state && o.status.Reason == reason {
+		o.mu.Unlock()
+		return
+	}
+	if from != state {
+		o.status.Since = o.m.deps.Clock.Now()
+	}
+	o.status.State, o.status.Reason = state, reason
+	if state != StatePairing {
+		o.status.QR = ""
+	}
+	o.mu.Unlock()
+	if from != state {
+		o.m.metrics.moved(o.id, from, state)
+	}
+	o.log.Info("account changed", "state", state, "reason", reason)
+	_ = o.record(func(a *store.Account) { a.State, a.Reason = state, reason })
+	if o.m.deps.Changed != nil {
+		o.m.deps.Changed(o.id, o.lease.Epoch, sdk.AccountChange{State: state, Reason: reason})
+	}
+}
+
+// show puts a pairing string on display.
+func (o *owner) show(code string) {
+	o.mu.Lock()
+	o.status.QR = code
+	o.mu.Unlock()
+	if o.m.deps.QR != nil {
+		o.m.deps.QR(o.id, code)
+	}
+}
+
+// record changes the stored account. It logs what goes wrong; the caller may go on.
+func (o *owner) record(change func(*store.Account)) error {
+	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
+	defer cancel()
+	if _, err := o.m.deps.Store.UpdateAccount(ctx, o.id, change); err != nil {
+		o.log.Error("account was not written", "err", err)
+		return err
+	}
+	return nil
+}
