@@ -121,7 +121,7 @@ func TestTheControlAPINamesItsErrors(t *testing.T) {
 func TestTheControlAPIAnswersThisMachineOnly(t *testing.T) {
 	s := newServer(t, "")
 	for name, value := range map[string]string{"Host": "evil.example", "Origin": "http://evil.example"} {
-		req, err := http.NewRequestWithContext(t.Context(), "POST", s.URL()+"/sandbox/phones", bytes.NewBufferString(`{"number":"15550001"}`))
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.URL()+"/sandbox/phones", bytes.NewBufferString(`{"number":"15550001"}`))
 		require.NoError(t, err)
 		if name == "Host" {
 			req.Host = value

@@ -2,7 +2,6 @@ package simulator
 
 import (
 	"context"
-	"encoding/binary"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -254,8 +253,4 @@ func (d *Device) remove(last func(*conn)) error {
 		last(c)
 	}
 	return err
-}
-
-func (d *Device) registration() []byte {
-	return binary.BigEndian.AppendUint32(nil, d.rec.Registration)
 }

@@ -133,7 +133,7 @@ func (j *journal) open() (map[string][]byte, error) {
 		}
 		j.size += int64(len(head) + len(payload))
 	}
-	if err != io.EOF && err != io.ErrUnexpectedEOF {
+	if !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
 		_ = file.Close()
 		return nil, err
 	}

@@ -129,45 +129,39 @@ func parseCipher(raw []byte) (ratchet []byte, counter uint32, ok bool) {
 		if len(raw) < 2 {
 			return nil, 0, false
 		}
-		fields, counted := raw[1:], false
-		var inner []byte
-		for len(fields) > 0 {
+		fields := raw[1:]
+		var key, inner []byte
+		counted := false
+		for len(fields) > 0 && (inner == nil || !counted) { // the MAC is no field: stop before it
 			number, kind, n := protowire.ConsumeTag(fields)
 			if n < 0 {
-				break // the MAC
+				return nil, 0, false
 			}
-			fields = fields[n:]
+			var bytes []byte
+			var value uint64
+			size := -1
+			if fields = fields[n:]; kind == protowire.BytesType {
+				bytes, size = protowire.ConsumeBytes(fields)
+			} else if kind == protowire.VarintType {
+				value, size = protowire.ConsumeVarint(fields)
+			}
+			if size < 0 {
+				return nil, 0, false
+			}
+			fields = fields[size:]
 			switch {
-			case kind == protowire.BytesType:
-				var v []byte
-				if v, n = protowire.ConsumeBytes(fields); n < 0 {
-					break
-				}
-				if number == 1 {
-					ratchet = v
-				} else if number == 4 {
-					inner = v
-				}
-			case kind == protowire.VarintType:
-				var v uint64
-				if v, n = protowire.ConsumeVarint(fields); n >= 0 && number == 2 {
-					counter, counted = uint32(v), true
-				}
-			default:
-				n = -1
-			}
-			if n < 0 {
-				break
-			}
-			fields = fields[n:]
-			if inner != nil && counted {
-				return ratchet, counter, true // a Signal message: the ciphertext comes last
+			case number == 1 && bytes != nil:
+				key = bytes
+			case number == 2 && bytes == nil:
+				counter, counted = uint32(value), true
+			case number == 4:
+				inner = bytes
 			}
 		}
-		if inner == nil {
-			return nil, 0, false
+		if counted {
+			return key, counter, key != nil && inner != nil
 		}
-		raw = inner
+		raw = inner // of a prekey message, whose second field is a key
 	}
 	return nil, 0, false
 }
