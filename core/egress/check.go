@@ -68,6 +68,8 @@ func (g *Guard) Check(ap netip.AddrPort) error {
 
 // denied refuses our own and the database's sockets, under every address they have.
 func (g *Guard) denied(addr netip.Addr, port uint16) error {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
 	for _, d := range g.deny {
 		if d.Port() != port {
 			continue

@@ -15,6 +15,8 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
+	"sync"
 	"syscall"
 	"time"
 
@@ -72,7 +74,8 @@ type Guard struct {
 	public   *ssrf.Guardian
 	allowed  []netip.Prefix
 	loopback bool
-	deny     []netip.AddrPort
+	mu       sync.RWMutex
+	deny     []netip.AddrPort // guarded by mu
 	resolver *net.Resolver
 	local    func() ([]net.Addr, error)
 	blocked  prometheus.Counter
@@ -84,7 +87,7 @@ func New(cfg Config) (*Guard, error) { return NewWith(cfg, Deps{}) }
 // NewWith is New with dependencies.
 func NewWith(cfg Config, deps Deps) (*Guard, error) {
 	g := &Guard{
-		loopback: cfg.AllowLoopback, deny: cfg.Deny, resolver: deps.Resolver, local: deps.Local,
+		loopback: cfg.AllowLoopback, deny: slices.Clone(cfg.Deny), resolver: deps.Resolver, local: deps.Local,
 		// Any port: webhooks live on all of them. The sockets that matter are in Deny.
 		public: ssrf.New(ssrf.WithAnyPort(), ssrf.WithNetworks("tcp4", "tcp6")),
 		blocked: prometheus.NewCounter(prometheus.CounterOpts{
@@ -112,6 +115,13 @@ func NewWith(cfg Config, deps Deps) (*Guard, error) {
 		}
 	}
 	return g, errors.Join(errs...)
+}
+
+// Deny adds a socket that is never dialled, for one whose port is known only once it listens.
+func (g *Guard) Deny(ap netip.AddrPort) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.deny = append(g.deny, ap)
 }
 
 // Transport returns a new transport whose connections the guard checks. It takes no

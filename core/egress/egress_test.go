@@ -99,6 +99,8 @@ func TestOwnSocketIsDeniedUnderEveryAddressOfTheMachine(t *testing.T) {
 	require.ErrorIs(t, g.Check(netip.MustParseAddrPort("10.0.0.5:3000")), ErrBlocked)
 	require.NoError(t, g.Check(netip.MustParseAddrPort("10.0.0.6:3000")))
 	require.NoError(t, g.Check(netip.MustParseAddrPort("10.0.0.5:3001")))
+	g.Deny(netip.MustParseAddrPort("10.0.0.5:3001"))
+	require.ErrorIs(t, g.Check(netip.MustParseAddrPort("10.0.0.5:3001")), ErrBlocked)
 }
 
 func TestMalformedNetworksAreAllReported(t *testing.T) {
