@@ -349,6 +349,37 @@ func TestDeliveryThatKillsTheProcessIsBuried(t *testing.T) {
 	})
 }
 
+func TestSuspectsAreTriedApart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeStore()
+		for chat := range 20 {
+			ds, _ := f.settle(time.Now(), "acc", fmt.Sprint(chat), 1, epA)
+			if chat < 10 {
+				require.NoError(t, f.NoteCrash(t.Context(), []string{ds[0].ID}))
+			}
+		}
+		c := connector(16, func(context.Context, sdk.Delivery) sdk.Result {
+			time.Sleep(100 * time.Millisecond)
+			return sdk.Result{Status: sdk.OK}
+		})
+		path := filepath.Join(t.TempDir(), "inflight")
+		o := newOutbox(t, f, Config{Journal: path}, Endpoint{ID: epA, Connector: c})
+		defer stop(t, o)
+		for range 40 {
+			time.Sleep(50 * time.Millisecond)
+			left, err := os.ReadFile(path)
+			require.NoError(t, err)
+			suspects := 0
+			for _, id := range journaled(left) {
+				suspects += f.row(id).Crashes
+			}
+			require.LessOrEqual(t, suspects, 1)
+		}
+		time.Sleep(time.Second)
+		require.Equal(t, 20, f.count(epA, store.DeliveryOK))
+	})
+}
+
 func TestMetricsCoverAnEndpoint(t *testing.T) {
 	f := newFakeStore()
 	reg := prometheus.NewRegistry()

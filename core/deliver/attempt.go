@@ -109,6 +109,9 @@ func (o *Outbox) giveBack(j job, err error, a attempt) {
 // landed takes a delivery out of the flight counts.
 func (o *Outbox) landed(j job) {
 	j.it.flying, j.it.cancel = false, nil
+	if o.suspect == j.it {
+		o.suspect = nil
+	}
 	j.lane.flying--
 	j.ep.flying--
 	o.flying--
@@ -218,16 +221,16 @@ func failureText(r sdk.Result) string {
 
 // logAttempt writes the one line that an attempt gets, with everything in it.
 func (o *Outbox) logAttempt(j job, a attempt, f *store.DeliveryFinish, ev *sdk.Event, open bool) {
-	level, text := slog.LevelDebug, "delivered"
+	level := slog.LevelDebug
 	if f.State != store.DeliveryOK {
-		level, text = slog.LevelWarn, "delivery attempt failed"
+		level = slog.LevelWarn
 	}
 	ctx := context.Background()
 	if !o.log.Enabled(ctx, level) {
 		return
 	}
 	attrs := []slog.Attr{
-		slog.String("connector", j.ep.Name), slog.String("event_id", j.it.eventID), slog.String("delivery", j.it.id),
+		slog.String("connector", j.ep.Name), slog.String("event_id", j.it.eventID), slog.String("delivery_id", j.it.id),
 		slog.String("account", j.lane.ref.Account), slog.String("chat", j.lane.ref.Chat), slog.Uint64("seq", j.it.seq),
 		slog.Int("attempt", f.Attempt+1), slog.Duration("duration", a.took), slog.String("state", string(f.State)),
 		slog.Int("code", a.result.Code), slog.Bool("ordered", j.ordered),
@@ -242,5 +245,5 @@ func (o *Outbox) logAttempt(j job, a attempt, f *store.DeliveryFinish, ev *sdk.E
 	if f.State == store.DeliveryQueued {
 		attrs = append(attrs, slog.Time("due", f.Due))
 	}
-	o.log.LogAttrs(ctx, level, text, attrs...)
+	o.log.LogAttrs(ctx, level, "delivery attempt", attrs...)
 }

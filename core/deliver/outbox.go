@@ -47,7 +47,9 @@ type Outbox struct {
 	states    map[string]store.EndpointState
 	flying    int
 	unflushed int
-	held      int // bytes
+	held      int   // bytes
+	suspect   *item // on trial, since suspectAt; see hold
+	suspectAt time.Time
 	loads     []*lane
 	loading   int
 	pending   []finished
