@@ -5,6 +5,7 @@ package main
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -34,7 +35,7 @@ func (l *eventLog) load(r io.Reader) error {
 		if json.Unmarshal(b, &x) == nil && x.ID != "" && err == nil {
 			l.seen[x.ID] = true
 		}
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			if len(b) > 0 {
 				_, err = io.WriteString(l.w, "\n")
 				return err

@@ -52,7 +52,8 @@ func run(ctx context.Context, listen, secret, out string, stdout io.Writer) erro
 			return fmt.Errorf("read %s: %w", out, err)
 		}
 	}
-	ln, err := net.Listen("tcp", listen)
+	var lc net.ListenConfig
+	ln, err := lc.Listen(ctx, "tcp", listen)
 	if err != nil {
 		return err
 	}
