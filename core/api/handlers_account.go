@@ -36,11 +36,9 @@ func oldStatus(state string) string {
 	switch state {
 	case "created", "connecting", "connected", "reconnecting", "logged_out", "disconnected":
 		return state
-	case "pairing", "starting":
+	case "pairing":
 		return "connecting"
-	case "backoff", "waiting":
-		return "reconnecting"
-	default: // banned, replaced, failed …: what the old program showed for a dead socket
+	default: // banned, replaced, outdated, failed: what the old program showed for a dead socket
 		return "disconnected"
 	}
 }
