@@ -42,7 +42,9 @@ type Delivery struct {
 	// Stepped is true once the delivery no longer holds up its lane.
 	Stepped bool
 	// Crashes counts takeovers that found it in flight.
-	Crashes   int
+	Crashes int
+	// Epoch is the highest that finished an attempt. A new delivery has 0, whatever
+	// epoch settled its event: that one is of another lease.
 	Epoch     uint64
 	Reason    string
 	Attempts  []Attempt // the last 25, oldest first

@@ -82,7 +82,8 @@ type Settlement struct {
 	// Sends and Deliveries are inserted; those whose id exists are left as they are.
 	Sends []Send
 	// Deliveries get Prev from the engine: the seq last queued to the same endpoint
-	// from the same chat. Settle writes it into the slice.
+	// from the same chat. Settle writes it into the slice. They are of this event and
+	// chat, start queued, and with epoch 0.
 	Deliveries []Delivery
 }
 

@@ -115,8 +115,9 @@ func (s *Store) DeleteAccount(ctx context.Context, id string) error {
 	if _, _, err := s.account(ctx, id); err != nil {
 		return fmt.Errorf("delete account %s: %w", id, err)
 	}
+	pieces := []func(*tx, int64) (bool, error){deleteEvents, deleteSends, deleteBlobs}
 	if accountN, ok := s.names.find(id); ok {
-		for _, piece := range []func(*tx, int64) (bool, error){deleteEvents, deleteSends, deleteBlobs} {
+		for _, piece := range pieces {
 			for more := true; more; {
 				err := s.write(ctx, 0, func(t *tx) (err error) {
 					more, err = piece(t, accountN)
@@ -130,6 +131,16 @@ func (s *Store) DeleteAccount(ctx context.Context, id string) error {
 	}
 	err := s.write(ctx, 0, func(t *tx) error {
 		if accountN, ok := s.names.find(id); ok {
+			// What came in while the pieces were removed: few, but no row may be left
+			// without its chat.
+			for _, piece := range pieces {
+				for more := true; more; {
+					var err error
+					if more, err = piece(t, accountN); err != nil {
+						return err
+					}
+				}
+			}
 			for _, q := range []string{
 				`DELETE FROM chats WHERE account_n = ?`,
 				`DELETE FROM aliases WHERE account_n = ?`,

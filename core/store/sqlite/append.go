@@ -126,7 +126,11 @@ func (e *encoded) insert(t *tx) (store.Appended, error) {
 		return store.Appended{}, err
 	}
 	if !inserted {
-		return findEvent(t, e.ids[:1])
+		out, err := findEvent(t, e.ids[:1])
+		if err == nil && !out.Duplicate {
+			err = errors.New("the event is stored, but its chat is not")
+		}
+		return out, err
 	}
 	if _, err := t.exec(`UPDATE chats SET seq = ?, epoch = ? WHERE n = ?`, seq, e.Epoch, c.n); err != nil {
 		return store.Appended{}, err

@@ -196,6 +196,9 @@ const movePiece = 1000
 
 // MoveDeliveries implements store.Deliveries.
 func (s *Store) MoveDeliveries(ctx context.Context, endpoint string, from, to store.DeliveryState, reason string, at time.Time) (int, error) {
+	if at.IsZero() {
+		at = s.now()
+	}
 	moved := 0
 	fromN, toN := deliveryStates.number(from), deliveryStates.number(to)
 	if fromN == toN {

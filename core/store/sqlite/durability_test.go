@@ -220,7 +220,7 @@ func appendForever(t *testing.T, dir string) {
 					os.Exit(3)
 				}
 				// One write call, so that a line is whole or not there.
-				_, _ = os.Stdout.WriteString(fmt.Sprintf("%s %d\n", ev.ID, a.Seq))
+				fmt.Printf("%s %d\n", ev.ID, a.Seq)
 				mu.Unlock()
 			}
 		})

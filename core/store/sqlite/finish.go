@@ -43,11 +43,12 @@ func (s *Store) FinishDeliveries(ctx context.Context, f []store.DeliveryFinish) 
 		}
 		size += len(records[i])
 	}
+	now := ms(s.now())
 	var missed []string
 	err := s.write(ctx, size, func(t *tx) error {
 		missed = nil
 		for i := range f {
-			ok, err := finish(t, &f[i], records[i])
+			ok, err := finish(t, &f[i], records[i], now)
 			if err != nil {
 				return fmt.Errorf("delivery %s: %w", f[i].ID, err)
 			}
@@ -64,10 +65,13 @@ func (s *Store) FinishDeliveries(ctx context.Context, f []store.DeliveryFinish) 
 }
 
 // finish writes one outcome and tells whether it was still awaited.
-func finish(t *tx, f *store.DeliveryFinish, record []byte) (bool, error) {
+func finish(t *tx, f *store.DeliveryFinish, record []byte, now int64) (bool, error) {
+	if !f.At.IsZero() {
+		now = ms(f.At)
+	}
 	args := []any{
 		deliveryStates.number(f.State), f.Counted, ms(f.Due), f.Epoch, f.Reason,
-		f.Stepped, ms(f.At), packID(f.ID), f.Generation, f.Attempt,
+		f.Stepped, now, packID(f.ID), f.Generation, f.Attempt,
 	}
 	if record == nil {
 		n, err := t.exec(finishPlain, args...)

@@ -10,8 +10,9 @@ import (
 const sendColumns = `id, account_n, chat, wa_id, address, event_id, rule, idx, key, key_hash, repeatable,
 	state, attempt, epoch, reason, sent_at, created_at, updated_at, payload`
 
-// insertSend writes a row; onConflict is appended to the statement.
-func insertSend(t *tx, s *store.Send, onConflict string) error {
+// insertSend writes a row; now stands in for times that are not set, and onConflict is
+// appended to the statement.
+func insertSend(t *tx, s *store.Send, now int64, onConflict string) error {
 	state := s.State
 	if state == "" {
 		state = store.SendQueued
@@ -23,10 +24,17 @@ func insertSend(t *tx, s *store.Send, onConflict string) error {
 	if err != nil {
 		return err
 	}
+	created, updated := ms(s.CreatedAt), ms(s.UpdatedAt)
+	if created == 0 {
+		created = now
+	}
+	if updated == 0 {
+		updated = created
+	}
 	_, err = t.exec(`INSERT INTO sends (`+sendColumns+`)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) `+onConflict,
 		packID(s.ID), accountN, s.Chat, s.WAID, s.To, packID(s.EventID), s.Rule, s.Index, nullText(s.Key), s.KeyHash, s.Repeat,
-		sendStates.number(state), s.Attempt, s.Epoch, s.Reason, ms(s.SentAt), ms(s.CreatedAt), ms(s.UpdatedAt), s.Payload)
+		sendStates.number(state), s.Attempt, s.Epoch, s.Reason, ms(s.SentAt), created, updated, s.Payload)
 	return err
 }
 
@@ -51,14 +59,9 @@ func (s *Store) scanSend(scan func(...any) error) (store.Send, error) {
 
 // InsertSend implements store.Sends.
 func (s *Store) InsertSend(ctx context.Context, snd store.Send) error {
-	if snd.CreatedAt.IsZero() {
-		snd.CreatedAt = s.now()
-	}
-	if snd.UpdatedAt.IsZero() {
-		snd.UpdatedAt = snd.CreatedAt
-	}
+	now := ms(s.now())
 	err := s.write(ctx, len(snd.Payload)+512, func(t *tx) error {
-		err := insertSend(t, &snd, "")
+		err := insertSend(t, &snd, now, "")
 		if isUnique(err) {
 			return store.ErrExists
 		}

@@ -29,7 +29,7 @@ func (s *Store) Settle(ctx context.Context, st *store.Settlement) error {
 		return fmt.Errorf("settle event %s: %w", st.EventID, err)
 	}
 	for i := range st.Deliveries {
-		st.Deliveries[i].Prev = prev[i]
+		st.Deliveries[i].Prev, st.Deliveries[i].Epoch = prev[i], 0
 	}
 	return nil
 }
@@ -43,6 +43,9 @@ func checkSettlement(st *store.Settlement) error {
 		d := &st.Deliveries[i]
 		if d.Account != st.Account || d.Chat != st.Chat || d.Seq != st.Seq || d.EventID != st.EventID {
 			return fmt.Errorf("delivery %s belongs to another event, chat or seq", d.ID)
+		}
+		if d.State != "" && d.State != store.DeliveryQueued {
+			return fmt.Errorf("delivery %s is new and cannot be %s", d.ID, d.State)
 		}
 	}
 	return nil
@@ -75,7 +78,7 @@ func settle(t *tx, st *store.Settlement, prev []uint64, now int64) error {
 	}
 	crashpoint.Hit("after_verdict")
 	for i := range st.Sends {
-		if err := insertSend(t, &st.Sends[i], `ON CONFLICT (id) DO NOTHING`); err != nil {
+		if err := insertSend(t, &st.Sends[i], now, `ON CONFLICT (id) DO NOTHING`); err != nil {
 			return fmt.Errorf("send %s: %w", st.Sends[i].ID, err)
 		}
 	}
@@ -125,18 +128,14 @@ func insertDelivery(t *tx, ev settled, d *store.Delivery, now int64) (prev uint6
 	if created == 0 {
 		created = now
 	}
-	state := d.State
-	if state == "" {
-		state = store.DeliveryQueued
-	}
 	if prev, err = t.lastQueued(endpointN, ev.chatN, ev.seq); err != nil {
 		return 0, err
 	}
 	_, inserted, err := t.insert(`INSERT INTO deliveries
 		(id, event_n, endpoint_n, chat_n, seq, part, prev, state, generation, attempt, due, stepped, crashes, epoch, reason, created_at, updated_at)
-		VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?16) ON CONFLICT (id) DO NOTHING`,
+		VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, 0, ?14, ?15, ?15) ON CONFLICT (id) DO NOTHING`,
 		packID(d.ID), ev.n, endpointN, ev.chatN, ev.seq, d.Partition, prev,
-		deliveryStates.number(state), d.Generation, d.Attempt, ms(d.Due), d.Stepped, d.Crashes, d.Epoch, d.Reason, created)
+		deliveryStates.number(store.DeliveryQueued), d.Generation, d.Attempt, ms(d.Due), d.Stepped, d.Crashes, d.Reason, created)
 	if err != nil {
 		return 0, err
 	}

@@ -118,6 +118,14 @@ var deliveryTests = []test{
 		require.Empty(t, finish(t, s, old))
 		require.Equal(t, []string{d.ID}, finish(t, s, old), "no longer queued")
 	}},
+	{"are fenced by those who deliver, not by who settled the event", func(t *testing.T, s store.Store) {
+		ev := message(1, "a", "c")
+		st := settlement(ev, add(t, s, ev), "hook")
+		st.Epoch, st.Deliveries[0].Epoch = 9, 9
+		require.NoError(t, s.Settle(t.Context(), st))
+		require.Zero(t, st.Deliveries[0].Epoch)
+		require.Empty(t, finish(t, s, finishOK(st.Deliveries[0])))
+	}},
 	{"finish in bulk, and only the missed are named", func(t *testing.T, s store.Store) {
 		var all []store.DeliveryFinish
 		var stale []string
