@@ -207,7 +207,7 @@ func (o *Outbox) detach(ctx context.Context, id string) error {
 		o.gone[id] = true
 	}
 	o.order = slices.DeleteFunc(o.order, func(e *endpoint) bool { return e == ep })
-	o.metrics.forget(ep.Name)
+	o.metrics.forget(ep.ID)
 	return nil
 }
 

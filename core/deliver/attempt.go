@@ -230,7 +230,7 @@ func (o *Outbox) logAttempt(j job, a attempt, f *store.DeliveryFinish, ev *sdk.E
 		return
 	}
 	attrs := []slog.Attr{
-		slog.String("connector", j.ep.Name), slog.String("event_id", j.it.eventID), slog.String("delivery_id", j.it.id),
+		slog.String("connector", j.ep.Name), slog.String("endpoint", j.ep.ID), slog.String("event_id", j.it.eventID), slog.String("delivery_id", j.it.id),
 		slog.String("account", j.lane.ref.Account), slog.String("chat", j.lane.ref.Chat), slog.Uint64("seq", j.it.seq),
 		slog.Int("attempt", f.Attempt+1), slog.Duration("duration", a.took), slog.String("state", string(f.State)),
 		slog.Int("code", a.result.Code), slog.Bool("ordered", j.ordered),

@@ -17,7 +17,7 @@ import (
 type Endpoint struct {
 	// ID is stable across restarts: "wh_…" or "connector:<name>".
 	ID string
-	// Name is for people, logs and metrics.
+	// Name is for people and logs; metrics are labelled by ID.
 	Name string
 	// Connector is started and stopped by its owner, the connector registry.
 	Connector sdk.Connector

@@ -9,7 +9,8 @@ import (
 	"github.com/wildcathub/wildcat/sdk"
 )
 
-// metrics is what this package tells Prometheus. Label values are bounded: words
+// metrics is what this package tells Prometheus. An endpoint's label is its id, since
+// names need not be unique. The other labels are bounded: words
 // that a connector chose freely appear as "other".
 type metrics struct {
 	attempts  *prometheus.CounterVec
@@ -58,17 +59,17 @@ func newMetrics(reg prometheus.Registerer, o *Outbox) (*metrics, error) {
 	return m, nil
 }
 
-func (m *metrics) endpoint(name string) endpointMetrics {
+func (m *metrics) endpoint(id string) endpointMetrics {
 	return endpointMetrics{
-		duration: m.duration.WithLabelValues(name),
-		latency:  m.latency.WithLabelValues(name),
-		ok:       m.attempts.WithLabelValues(name, "ok", "2xx"),
+		duration: m.duration.WithLabelValues(id),
+		latency:  m.latency.WithLabelValues(id),
+		ok:       m.attempts.WithLabelValues(id, "ok", "2xx"),
 	}
 }
 
 // forget drops an endpoint's series.
-func (m *metrics) forget(name string) {
-	l := prometheus.Labels{"endpoint": name}
+func (m *metrics) forget(id string) {
+	l := prometheus.Labels{"endpoint": id}
 	m.attempts.DeletePartialMatch(l)
 	m.duration.DeletePartialMatch(l)
 	m.latency.DeletePartialMatch(l)
@@ -81,7 +82,7 @@ func (m *metrics) attempt(ep *endpoint, a attempt, f *store.DeliveryFinish, late
 	if a.result.Status == sdk.OK && class == "2xx" {
 		ep.metrics.ok.Inc()
 	} else {
-		m.attempts.WithLabelValues(ep.Name, a.result.Status.String(), class).Inc()
+		m.attempts.WithLabelValues(ep.ID, a.result.Status.String(), class).Inc()
 	}
 	switch f.State {
 	case store.DeliveryOK:
@@ -140,21 +141,19 @@ func (g *gauges) Collect(ch chan<- prometheus.Metric) {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	names := map[string]bool{}
 	for _, ep := range o.order {
-		if names[ep.Name] {
-			continue // two of one name would make the whole scrape fail
+		if o.endpoints[ep.ID] != ep {
+			continue // on its way out, while its successor is here
 		}
-		names[ep.Name] = true
 		for _, s := range []store.DeliveryState{store.DeliveryQueued, store.DeliveryParked, store.DeliveryDead} {
-			gauge(descBacklog, float64(ep.counts.by[s]), ep.Name, string(s))
+			gauge(descBacklog, float64(ep.counts.by[s]), ep.ID, string(s))
 		}
 		oldest := 0.0
 		if !ep.counts.oldest.IsZero() {
 			oldest = max(now.Sub(ep.counts.oldest).Seconds(), 0)
 		}
-		gauge(descOldest, oldest, ep.Name)
-		gauge(descFlying, float64(ep.flying), ep.Name)
+		gauge(descOldest, oldest, ep.ID)
+		gauge(descFlying, float64(ep.flying), ep.ID)
 		state := 0.0
 		if ep.breaker.open {
 			state = 1
@@ -162,6 +161,6 @@ func (g *gauges) Collect(ch chan<- prometheus.Metric) {
 		if ep.disabled {
 			state = 2
 		}
-		gauge(descBreaker, state, ep.Name)
+		gauge(descBreaker, state, ep.ID)
 	}
 }

@@ -208,7 +208,7 @@ func (o *Outbox) AddEndpoint(e Endpoint) {
 	}
 	ep := &endpoint{Endpoint: e, lanes: map[store.LaneRef]*lane{}, breaker: breaker{probes: o.cfg.Probes}}
 	ep.configure(e, o.cfg)
-	ep.metrics = o.metrics.endpoint(ep.Name)
+	ep.metrics = o.metrics.endpoint(ep.ID)
 	if s, ok := o.states[e.ID]; ok {
 		ep.restore(s, o.now())
 	}
