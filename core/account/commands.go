@@ -89,6 +89,7 @@ func (o *owner) deleteNow() error {
 			return fmt.Errorf("remove keys: %w", err)
 		}
 	}
+	o.release() // nothing of the account may run while its records go
 	if err := o.m.deps.Store.DeleteAccount(ctx, o.id); err != nil && !errors.Is(err, store.ErrNotFound) {
 		o.move(StateDisconnected, ReasonOperator)
 		return fmt.Errorf("remove records: %w", err)

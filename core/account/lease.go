@@ -18,19 +18,31 @@ const (
 
 // acquire takes the account's lease, under which all its writes are fenced.
 func (o *owner) acquire(ctx context.Context) error {
-	if o.lease.Epoch != 0 {
+	if o.lease.Epoch == 0 {
+		l, err := o.m.deps.Store.AcquireLease(ctx, "account/"+o.id, o.m.cfg.Instance, leaseTTL)
+		if err != nil {
+			return fmt.Errorf("acquire account: %w", err)
+		}
+		o.hold(l)
+		o.renew = o.m.deps.Clock.After(leaseRenew)
+	}
+	if o.owned || o.m.deps.Owned == nil {
 		return nil
 	}
-	l, err := o.m.deps.Store.AcquireLease(ctx, "account/"+o.id, o.m.cfg.Instance, leaseTTL)
-	if err != nil {
-		return fmt.Errorf("acquire account: %w", err)
+	if err := o.m.deps.Owned(ctx, o.id, o.lease.Epoch); err != nil {
+		return fmt.Errorf("take over account: %w", err)
 	}
-	o.hold(l)
-	o.renew = o.m.deps.Clock.After(leaseRenew)
-	if o.m.deps.Owned != nil {
-		o.m.deps.Owned(o.id, l.Epoch)
-	}
+	o.owned = true
 	return nil
+}
+
+// lost drops a lease that is another's, or given back.
+func (o *owner) lost() {
+	o.hold(store.Lease{})
+	if o.owned && o.m.deps.Lost != nil {
+		o.m.deps.Lost(o.id)
+	}
+	o.owned = false
 }
 
 func (o *owner) hold(l store.Lease) {
@@ -52,13 +64,10 @@ func (o *owner) prolong() {
 	case errors.Is(err, store.ErrStale):
 		o.log.Error("account's lease was lost", "err", err)
 		o.renew = nil
-		o.hold(store.Lease{})
-		if o.m.deps.Lost != nil {
-			o.m.deps.Lost(o.id)
-		}
 		if o.want {
 			o.retry(ReasonLeaseLost)
 		}
+		o.lost()
 		return
 	case o.m.deps.Clock.Now().After(o.lease.Until):
 		o.log.Error("account's lease ran out", "err", err)
@@ -82,8 +91,5 @@ func (o *owner) release() {
 	if err := o.m.deps.Store.ReleaseLease(ctx, o.lease); err != nil {
 		o.log.Warn("account's lease was not given back", "err", err)
 	}
-	o.hold(store.Lease{})
-	if o.m.deps.Lost != nil {
-		o.m.deps.Lost(o.id)
-	}
+	o.lost()
 }

@@ -63,9 +63,10 @@ type Deps struct {
 	// Intake gives the handler of an account's events. Needed.
 	Intake func(account string, epoch uint64) whatsapp.Handler
 	Outbox Outbox
-	// Owned is told that this process owns an account from now on, under a new epoch;
-	// Lost, that it does not any more.
-	Owned func(account string, epoch uint64)
+	// Owned is told that this process owns an account from now on, under this epoch;
+	// nothing connects before it returned nil. Lost: that it does not any more, told
+	// when nothing of the account runs.
+	Owned func(ctx context.Context, account string, epoch uint64) error
 	Lost  func(account string)
 	// Changed is told every change of state.
 	Changed func(account string, epoch uint64, change sdk.AccountChange)

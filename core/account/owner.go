@@ -33,6 +33,7 @@ type owner struct {
 	commands chan command
 	jid      string
 	lease    store.Lease // Epoch 0: not held
+	owned    bool        // Deps.Owned was told of it
 	renew    <-chan time.Time
 	session  *session
 	// want: a connection is to be held.

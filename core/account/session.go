@@ -152,7 +152,8 @@ func (o *owner) hangUp() {
 		return
 	}
 	s.cancel()
-	s.work.Wait()
+	// Closing first wakes a send that waits for the connection to come back.
+	defer s.work.Wait()
 	for {
 		ctx, cancel := context.WithTimeout(context.Background(), closeWait)
 		err := s.client.Close(ctx)
@@ -162,7 +163,7 @@ func (o *owner) hangUp() {
 		}
 		o.log.Error("connection is slow to close", "err", err)
 		select {
-		case <-o.halt: // the process ends: what is under way ends with it
+		case <-o.halt: // the process ends, and with it what is under way
 			o.session = nil
 			return
 		default:
