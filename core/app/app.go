@@ -134,7 +134,7 @@ func New(ctx context.Context, cfg *config.Config, deps Deps) (app *App, err erro
 		return nil, err
 	}
 	if a.api, err = api.New(api.Config{Server: cfg.Server, Network: cfg.WhatsApp.Network, Version: deps.Version}, api.Deps{
-		Accounts: accounts{a.accounts}, Sender: a.sends, Messages: a.store, Webhooks: a.registry,
+		Accounts: a.accounts, Sender: a.sends, Messages: a.store, Webhooks: a.registry,
 		Deliveries: deliveries{store: a.store, outbox: a.outbox}, Tracer: tracer{a.store},
 		Connectors: connectors{cfg: cfg, registry: a.registry, outbox: a.outbox}, Rules: rules{set}, Health: health{a},
 		Gatherer: a.metrics, Registerer: a.metrics, Logger: deps.Logger,

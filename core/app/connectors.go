@@ -31,7 +31,7 @@ func program(cfg *config.Config, log *slog.Logger, reg prometheus.Registerer) fu
 			dir = cfg.Resolve(".")
 		}
 		return connector.NewProcess(
-			connector.ProcessConfig{Name: c.Name, Path: path, SHA256: c.SHA256, Dir: dir},
+			connector.ProcessConfig{Name: c.Name, Path: path, SHA256: c.SHA256, Dir: dir, RunDir: filepath.Join(cfg.Data, "run")},
 			connector.Deps{Logger: log, Registerer: reg},
 		)
 	}

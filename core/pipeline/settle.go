@@ -109,7 +109,7 @@ func (p *Pipeline) evaluate(ctx context.Context, ev *sdk.Event) (*plan, error) {
 			if ctx.Err() != nil {
 				return nil, ctx.Err() // a shutdown is not the rule's failure
 			}
-			p.log.Warn("rule failed", "rule", r.Name(), "account", ev.Account, "event_id", ev.ID, "err", err)
+			p.log.Debug("rule contributes nothing", "rule", r.Name(), "account", ev.Account, "event_id", ev.ID, "err", err)
 			pl.Rules = append(pl.Rules, ruleRun{Rule: r.Name(), Result: "failed", Note: err.Error()})
 			continue
 		}

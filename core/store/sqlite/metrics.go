@@ -16,7 +16,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	m := &metrics{
 		reg: reg,
 		flush: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name:    "wildcat_store_flush_seconds",
+			Name:    "wildcat_store_commit_seconds",
 			Help:    "Time that one write transaction took, its fsync included.",
 			Buckets: prometheus.ExponentialBuckets(0.0001, 2.5, 12),
 		}),

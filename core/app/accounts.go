@@ -1,0 +1,89 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/mdp/qrterminal/v3"
+
+	"github.com/wildcathub/wildcat/core/account"
+	"github.com/wildcathub/wildcat/core/pipeline"
+	"github.com/wildcathub/wildcat/core/send"
+	"github.com/wildcathub/wildcat/core/whatsapp"
+	"github.com/wildcathub/wildcat/sdk"
+)
+
+// writeTimeout bounds what the hub writes about an account on its own.
+const writeTimeout = 30 * time.Second
+
+// newAccounts wires an account's events to the pipeline, its receipts to the sends
+// that they prove, and its connection to its queue of sends.
+func (a *App) newAccounts() (*account.Manager, error) {
+	return account.New(account.Config{AutoConnect: a.cfg.Accounts.AutoConnect, Reconnect: a.cfg.WhatsApp.Reconnect}, account.Deps{
+		Store: a.store, Devices: a.devices, Outbox: a.sends, Logger: a.deps.Logger, Registerer: a.metrics,
+		NewClient: func(d whatsapp.Deps) (whatsapp.Client, error) {
+			d.HTTP, d.Sends = a.network.HTTP, a.store
+			return whatsapp.New(d)
+		},
+		Intake:    func(id string, _ uint64) whatsapp.Handler { return a.intake(id) },
+		Owned:     a.pipeline.Own,
+		Lost:      a.pipeline.Disown,
+		Changed:   a.changed,
+		Connected: a.greet,
+		QR:        a.showQR,
+	})
+}
+
+// intake stores an event and, if it is a receipt, lets the sends that it names know
+// that they went out, also when the receipt was seen before: a crash may have come in between.
+func (a *App) intake(id string) whatsapp.Handler {
+	return func(ctx context.Context, ev *sdk.Event) error {
+		receipt, at := ev.Receipt, ev.Time
+		if err := a.pipeline.Append(ctx, ev); err != nil {
+			return err
+		}
+		if receipt == nil {
+			return nil
+		}
+		return a.sends.Confirm(ctx, id, receipt.MessageIDs, at)
+	}
+}
+
+// changed makes a change of state an event of the account's own sequence.
+func (a *App) changed(id string, _ uint64, change sdk.AccountChange) {
+	ctx, cancel := context.WithTimeout(context.Background(), writeTimeout)
+	defer cancel()
+	err := a.pipeline.Append(ctx, &sdk.Event{Type: sdk.TypeAccount, Account: id, Time: time.Now().UTC(), AccountChange: &change})
+	if err != nil && !errors.Is(err, pipeline.ErrNotOwned) {
+		a.log.Warn("change of state was not recorded", "account", id, "err", err)
+	}
+}
+
+// greet tells the administrator, once for each account, that it works.
+func (a *App) greet(ctx context.Context, id string) {
+	if a.cfg.Accounts.AdminNumber == "" {
+		return
+	}
+	_, err := a.sends.Enqueue(ctx, send.Request{
+		Account: id, To: a.cfg.Accounts.AdminNumber, Text: fmt.Sprintf("✅ Account %s connected successfully!", id), Key: "hub/greeting",
+	})
+	if err != nil && ctx.Err() == nil {
+		a.log.Warn("the administrator was not greeted", "account", id, "err", err)
+	}
+}
+
+// showQR draws a pairing code in the terminal, if a person is looking.
+func (a *App) showQR(id, code string) {
+	if a.deps.QR == nil {
+		return
+	}
+	_, _ = io.WriteString(a.deps.QR, "\nScan this code with the phone of account "+id+" (WhatsApp, Linked devices):\n\n")
+	qrterminal.GenerateWithConfig(code, qrterminal.Config{
+		Level: qrterminal.L, Writer: a.deps.QR, HalfBlocks: true, QuietZone: 2,
+		BlackChar: qrterminal.BLACK_BLACK, WhiteChar: qrterminal.WHITE_WHITE,
+		BlackWhiteChar: qrterminal.BLACK_WHITE, WhiteBlackChar: qrterminal.WHITE_BLACK,
+	})
+}
