@@ -28,7 +28,7 @@ func (a *App) newAccounts() (*account.Manager, error) {
 			d.HTTP, d.Sends = a.network.HTTP, a.store
 			return whatsapp.New(d)
 		},
-		Intake:    func(id string, _ uint64) whatsapp.Handler { return a.intake(id) },
+		Intake:    a.intake,
 		Owned:     a.pipeline.Own,
 		Lost:      a.pipeline.Disown,
 		Changed:   a.changed,
@@ -39,7 +39,7 @@ func (a *App) newAccounts() (*account.Manager, error) {
 
 // intake stores an event and, if it is a receipt, lets the sends that it names know
 // that they went out, also when the receipt was seen before: a crash may have come in between.
-func (a *App) intake(id string) whatsapp.Handler {
+func (a *App) intake(id string, epoch uint64) whatsapp.Handler {
 	return func(ctx context.Context, ev *sdk.Event) error {
 		receipt, at := ev.Receipt, ev.Time
 		if err := a.pipeline.Append(ctx, ev); err != nil {
@@ -48,7 +48,7 @@ func (a *App) intake(id string) whatsapp.Handler {
 		if receipt == nil {
 			return nil
 		}
-		return a.sends.Confirm(ctx, id, receipt.MessageIDs, at)
+		return a.sends.Confirm(ctx, id, epoch, receipt.MessageIDs, at)
 	}
 }
 

@@ -96,7 +96,7 @@ func TestStories(t *testing.T) {
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"sandbox-start": sandboxStart,
 			"hub-start":     hubStart,
-			"stop":          stopCmd,
+			"end":           stopCmd,
 			"pair":          pairCmd,
 			"phone-add":     phoneAdd,
 			"phone-send":    phoneSend,
@@ -152,9 +152,9 @@ func hubStart(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Setenv("HUB", p.URL)
 }
 
-// stopCmd hub|sandbox [-9]
+// stopCmd: end hub|sandbox [-9]
 func stopCmd(ts *testscript.TestScript, neg bool, args []string) {
-	want(ts, neg, args, 1, "stop hub|sandbox [-9]")
+	want(ts, neg, args, 1, "end hub|sandbox [-9]")
 	s := stageOf(ts)
 	p := &s.hub
 	if args[0] == "sandbox" {

@@ -192,7 +192,7 @@ func (r *Registry) Stop(ctx context.Context) error {
 
 func (r *Registry) endpoint(e *entry) deliver.Endpoint {
 	retry := r.cfg.Retry
-	if len(e.config.Retry) > 0 {
+	if e.config.Retry != nil { // an empty list is one attempt
 		retry = e.config.Retry
 	}
 	return deliver.Endpoint{

@@ -59,6 +59,11 @@ func (p *Pipeline) append(ctx context.Context, ev *sdk.Event, sent *store.SentMa
 	crashpoint.Hit("after_append")
 	p.metrics.event(ev.Type, "stored")
 	ev.Seq = got.Seq
+	if got.Chat != ev.Chat { // the chat was merged into an older one meanwhile
+		ev.Chat = got.Chat
+		p.lanes.poke(store.ChatRef{Account: ev.Account, Chat: got.Chat})
+		return got, nil
+	}
 	p.lanes.push(ref, ev, epoch)
 	return got, nil
 }

@@ -89,8 +89,9 @@ func (p *Pipeline) settlement(ev *sdk.Event, epoch uint64, pl *plan) (*store.Set
 	partition := Partition(store.ChatRef{Account: ev.Account, Chat: ev.Chat})
 	for _, endpoint := range pl.Endpoints {
 		s.Deliveries = append(s.Deliveries, store.Delivery{
+			// No epoch: deliveries are fenced by the outbox's lease, not the account's.
 			ID: DeliveryID(ev.ID, endpoint), EventID: ev.ID, Endpoint: endpoint, Account: ev.Account, Chat: ev.Chat,
-			Partition: partition, Seq: ev.Seq, State: store.DeliveryQueued, Due: now, Epoch: epoch, CreatedAt: now, UpdatedAt: now,
+			Partition: partition, Seq: ev.Seq, State: store.DeliveryQueued, Due: now, CreatedAt: now, UpdatedAt: now,
 		})
 	}
 	return s, nil

@@ -195,7 +195,7 @@ func (q *Queue) sent(ctx context.Context, snd store.Send, at time.Time) error {
 // Confirm takes a receipt's word that messages of ours reached WhatsApp: what was
 // uncertain is sent. It is called for every receipt, also a repeated one, before
 // the receipt is acknowledged.
-func (q *Queue) Confirm(ctx context.Context, account string, waIDs []string, at time.Time) error {
+func (q *Queue) Confirm(ctx context.Context, account string, epoch uint64, waIDs []string, at time.Time) error {
 	for _, id := range waIDs {
 		snd, err := q.deps.Store.SendByWAID(ctx, account, id)
 		if errors.Is(err, store.ErrNotFound) {
@@ -210,7 +210,7 @@ func (q *Queue) Confirm(ctx context.Context, account string, waIDs []string, at 
 		if snd.State == store.SendUnknown {
 			// The proof came late; it becomes uncertain again, and then sent.
 			if snd, err = q.deps.Store.MoveSend(ctx, store.SendMove{
-				ID: snd.ID, From: store.SendUnknown, To: store.SendSending, Attempt: snd.Attempt, Epoch: q.epoch(account), At: q.deps.Now(),
+				ID: snd.ID, From: store.SendUnknown, To: store.SendSending, Attempt: snd.Attempt, Epoch: epoch, At: q.deps.Now(),
 			}); err != nil {
 				if errors.Is(err, store.ErrStale) {
 					continue
