@@ -81,6 +81,7 @@ type client struct {
 	changed  chan struct{}
 	events   []any
 	messages []*events.Message
+	seen     map[string]bool
 	refuse   func(*events.Message) bool
 }
 
@@ -144,6 +145,14 @@ func (c *client) take(from *whatsmeow.Client, evt any) bool {
 		}
 		if c.refuse != nil && c.refuse(m) {
 			return false
+		}
+		// As every receiver has to: a message may be handled twice when its connection broke.
+		if key := m.Info.Chat.User + m.Info.ID; c.seen[key] {
+			return true
+		} else if c.seen == nil {
+			c.seen = map[string]bool{key: true}
+		} else {
+			c.seen[key] = true
 		}
 		c.messages = append(c.messages, m)
 	}
