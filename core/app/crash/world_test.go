@@ -60,7 +60,7 @@ func newWorld(ctx context.Context, t *testing.T, exe, connector string) (*world,
 	}
 	text := fmt.Sprintf(`server: {port: 0}
 whatsapp: {network: sandbox, url: %q, reconnect: {min: 100ms, max: 1s}}
-rules: {replies_per_minute: 100000, files: [{file: %q}]}
+rules: {replies_per_minute: 6000, files: [{file: %q}]}
 connectors: [{name: jsonl, use: %q, with: {path: %q}}]
 `, w.process.URL, filepath.Join(source, "scripts", "ping.lua"), connector, w.lines)
 	if err := os.WriteFile(w.config, []byte(text), 0o600); err != nil {
