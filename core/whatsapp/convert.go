@@ -189,6 +189,11 @@ func empty(p *waE2E.Message) bool {
 		switch f.Name() {
 		case "senderKeyDistributionMessage", "fastRatchetKeySenderKeyDistributionMessage", "messageContextInfo":
 			return true
+		case "conversation":
+			// The first stanza of a group's sender may carry keys next to an empty text.
+			if p.GetConversation() == "" {
+				return true
+			}
 		}
 		nothing = false
 		return false

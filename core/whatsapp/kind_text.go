@@ -13,7 +13,6 @@ func readText(p *waE2E.Message, m *sdk.Message) (*waE2E.ContextInfo, bool, bool)
 		return nil, false, false
 	}
 	if p.Conversation != nil && p.ExtendedTextMessage == nil {
-		// A group's first message to us may carry keys next to an empty text.
 		if p.GetConversation() == "" && p.SenderKeyDistributionMessage != nil {
 			return nil, false, false
 		}
