@@ -1,0 +1,101 @@
+package account_test
+
+import (
+	"errors"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/wildcathub/wildcat/core/account"
+	"github.com/wildcathub/wildcat/core/simulator"
+	"github.com/wildcathub/wildcat/core/store"
+	"github.com/wildcathub/wildcat/core/whatsapp"
+	"github.com/wildcathub/wildcat/sdk"
+)
+
+func rendered(t *testing.T, to, text string) whatsapp.Outgoing {
+	t.Helper()
+	var r whatsapp.Renderer
+	to, payload, err := r.RenderText(to, text, nil, nil)
+	require.NoError(t, err)
+	return whatsapp.Outgoing{ID: r.NewID(), To: to, Payload: payload}
+}
+
+// whatsmeow leaves out a device that it could not encrypt for, and reports success.
+func TestASendDuringWhichTheDeviceStoreFailedIsUncertain(t *testing.T) {
+	h := newHub(t)
+	h.pair("a", "15550001")
+	friend := h.phone("15550002")
+	for _, method := range []string{"PutMessageSecret", "GetManySessions", "PutManySessions", "IsTrustedIdentity"} {
+		s := h.waitSender("a")
+		out := rendered(t, "15550002", method)
+		h.faults.Fail(method, 1)
+		_, err := s.Send(within(t), out)
+		require.Error(t, err, method)
+		require.NotErrorIs(t, err, whatsapp.ErrNotSent, method)
+		var refused *whatsapp.RefusedError
+		require.False(t, errors.As(err, &refused), method)
+		h.wait("another connection", func() bool { return h.senders["a"] != nil && h.senders["a"] != s })
+
+		_, err = h.waitSender("a").Send(within(t), out)
+		require.NoError(t, err, "the same message again")
+		m, err := friend.WaitMessage(within(t), func(m simulator.Message) bool { return m.ID == out.ID })
+		require.NoError(t, err)
+		require.Equal(t, method, m.Text)
+	}
+}
+
+func TestAConnectionThatIsOverSendsNothing(t *testing.T) {
+	h := newHub(t)
+	h.pair("a", "15550001")
+	h.phone("15550002")
+	s := h.waitSender("a")
+	require.NoError(t, h.Disconnect(within(t), "a"))
+	_, err := s.Send(within(t), rendered(t, "15550002", "too late"))
+	require.ErrorIs(t, err, whatsapp.ErrNotSent)
+}
+
+func TestTheStateIsToldWhileADialHangs(t *testing.T) {
+	h := newHub(t)
+	ln, err := net.Listen("tcp", "127.0.0.1:0") // accepts, and never answers
+	require.NoError(t, err)
+	defer func() { require.NoError(t, ln.Close()) }()
+	h.network = whatsapp.Live()
+	h.network.HTTP.Transport = mute(ln.Addr().String())
+	_, err = h.Create(within(t), store.Account{ID: "a"})
+	require.NoError(t, err)
+	h.waitState("a", account.StateConnecting, "")
+	start := time.Now()
+	_, err = h.Get(within(t), "a")
+	require.NoError(t, err)
+	_, err = h.List(within(t))
+	require.NoError(t, err)
+	_, held := h.Live("a")
+	require.True(t, held)
+	require.Less(t, time.Since(start), 2*time.Second)
+	require.NoError(t, h.Disconnect(within(t), "a"), "a dial can be broken off")
+	require.Less(t, time.Since(start), 8*time.Second)
+}
+
+func TestManyAccountsLiveSideBySide(t *testing.T) {
+	h := newHub(t)
+	friend := h.phone("15559999")
+	for _, id := range []string{"a", "b", "c", "d"} {
+		h.pair(id, "1555000"+id2digit[id])
+	}
+	for _, id := range []string{"a", "b", "c", "d"} {
+		h.say(friend, "1555000"+id2digit[id], "to "+id)
+	}
+	h.wait("all texts", func() bool { return len(h.texts) == 4 })
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, ev := range h.events {
+		if ev.Type == sdk.TypeMessage {
+			require.Equal(t, "to "+ev.Account, ev.Message.Text)
+		}
+	}
+}
+
+var id2digit = map[string]string{"a": "1", "b": "2", "c": "3", "d": "4"}
