@@ -48,17 +48,17 @@ func (c *Container) wrap(dev *store.Device) *Device {
 // pairing, when it is saved for the first time, so that this runs twice then.
 func (d *Device) dress() {
 	dev := d.Store
-	dev.Container = (*keeper)(d)
-	if dev.ID == nil || dev.Identities == nil {
-		return
+	if dev.Container != store.DeviceContainer((*keeper)(d)) {
+		dev.Container = (*keeper)(d)
 	}
-	if inner, ok := dev.Identities.(store.AllSessionSpecificStores); ok && inner != store.AllSessionSpecificStores(d.g) {
-		d.g.inner = inner
-		d.g.lids = dev.LIDs
-		d.g.own = map[string]bool{
-			dev.ID.SignalAddress().String():  true,
-			dev.LID.SignalAddress().String(): !dev.LID.IsEmpty(),
-		}
+	inner, ok := dev.Identities.(store.AllSessionSpecificStores)
+	if !ok || inner == store.AllSessionSpecificStores(d.g) {
+		return // not paired yet, or dressed already: others may be reading the fields
+	}
+	d.g.inner, d.g.lids = inner, d.c.lidMap()
+	d.g.own = map[string]bool{dev.ID.SignalAddress().String(): true}
+	if !dev.LID.IsEmpty() {
+		d.g.own[dev.LID.SignalAddress().String()] = true
 	}
 	dev.Identities, dev.Sessions, dev.PreKeys, dev.SenderKeys = d.g, d.g, d.g, d.g
 	dev.AppStateKeys, dev.AppState, dev.Contacts, dev.ChatSettings = d.g, d.g, d.g, d.g
