@@ -23,6 +23,8 @@ const (
 	halfOpen = 3 * time.Minute
 	// closeWait is when closing is called slow.
 	closeWait = 30 * time.Second
+	// stable is how long a connection must hold for its successor to start without a grudge.
+	stable = 30 * time.Second
 )
 
 // session is one connection: a client, and what runs while it is up.
@@ -175,7 +177,7 @@ func (o *owner) hangUp() {
 // retry closes the connection and makes another one after a while.
 func (o *owner) retry(reason string) {
 	if s := o.session; s != nil {
-		if !s.connected.IsZero() && o.m.deps.Clock.Now().Sub(s.connected) > o.m.cfg.Reconnect.Max {
+		if !s.connected.IsZero() && o.m.deps.Clock.Now().Sub(s.connected) > min(stable, o.m.cfg.Reconnect.Max) {
 			o.attempt = 0 // it was a good one
 		}
 		o.m.metrics.reconnects.WithLabelValues(o.id, reason).Inc()
