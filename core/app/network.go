@@ -85,7 +85,7 @@ func reachSandbox(ctx context.Context, url string, kv store.KV, deps Deps) (*wha
 
 func (n *network) close() error {
 	if n.Network != nil {
-		n.Network.Close()
+		n.Close()
 	}
 	if n.sandbox != nil {
 		return n.sandbox.Close()

@@ -100,7 +100,9 @@ func TestStories(t *testing.T) {
 			"pair":          pairCmd,
 			"phone-add":     phoneAdd,
 			"phone-send":    phoneSend,
+			"phone-batch":   phoneBatch,
 			"phone-shows":   phoneShows,
+			"phone-order":   phoneOrder,
 			"rest":          restCmd,
 			"until-rest":    untilRest,
 			"receiver":      receiverCmd,
@@ -194,6 +196,36 @@ func phoneSend(ts *testscript.TestScript, neg bool, args []string) {
 	for i := range n {
 		_, err := sb.Send(context.Background(), args[0], args[1], strings.ReplaceAll(args[2], "%d", strconv.Itoa(i)))
 		ts.Check(err)
+	}
+}
+
+// phoneBatch from to text times: all at once, as fast as the sandbox takes them.
+func phoneBatch(ts *testscript.TestScript, neg bool, args []string) {
+	want(ts, neg, args, 4, "phone-batch from to text times")
+	n, err := strconv.Atoi(args[3])
+	ts.Check(err)
+	batch := make([]scenario.Outgoing, n)
+	for i := range batch {
+		batch[i] = scenario.Outgoing{From: args[0], To: args[1], Text: strings.ReplaceAll(args[2], "%d", strconv.Itoa(i))}
+	}
+	ts.Check(scenario.NewSandbox(ts.Getenv("SANDBOX")).SendBatch(context.Background(), batch))
+}
+
+// phoneOrder number text times: what the phone shows of these texts came in their order.
+func phoneOrder(ts *testscript.TestScript, neg bool, args []string) {
+	want(ts, neg, args, 3, "phone-order number text times")
+	n, err := strconv.Atoi(args[2])
+	ts.Check(err)
+	got, err := scenario.NewSandbox(ts.Getenv("SANDBOX")).Received(context.Background(), args[0])
+	ts.Check(err)
+	next := 0
+	for _, m := range got {
+		if next < n && m.Text == strings.ReplaceAll(args[1], "%d", strconv.Itoa(next)) {
+			next++
+		}
+	}
+	if next != n {
+		ts.Fatalf("in order up to %d of %d", next, n)
 	}
 }
 

@@ -33,12 +33,14 @@ type Device struct {
 	retired  bool
 	failures uint64
 	notify   func(error)
+	// sessions holds one token: who put it in may read and write sessions, see sending.
+	sessions chan struct{}
 	// txns are the decryption transactions under way.
 	txns sync.WaitGroup
 }
 
 func (c *Container) wrap(dev *store.Device) *Device {
-	d := &Device{Store: dev, c: c, log: c.deps.Logger.With("component", "devices"), faults: c.deps.Faults, inner: dev.Container}
+	d := &Device{Store: dev, c: c, log: c.deps.Logger.With("component", "devices"), faults: c.deps.Faults, inner: dev.Container, sessions: make(chan struct{}, 1)}
 	d.g = &guard{d: d}
 	d.dress()
 	return d

@@ -24,6 +24,9 @@ var _ store.AllStores = (*guard)(nil)
 // has no session with itself: whatsmeow would fetch, and so use up, a prekey of ours
 // for every direct message.
 func (g *guard) GetManySessions(ctx context.Context, addresses []string) (map[string][]byte, error) {
+	if err := sendingOf(ctx).hold(ctx); err != nil {
+		return nil, err
+	}
 	others := make([]string, 0, len(addresses))
 	for _, a := range addresses {
 		if !g.own[a] {
@@ -31,6 +34,12 @@ func (g *guard) GetManySessions(ctx context.Context, addresses []string) (map[st
 		}
 	}
 	return one(g.d, "GetManySessions", func() (map[string][]byte, error) { return g.inner.GetManySessions(ctx, others) })
+}
+
+// PutManySessions implements store.SessionStore: with it a send has done with sessions.
+func (g *guard) PutManySessions(ctx context.Context, sessions map[string][]byte) error {
+	defer sendingOf(ctx).release()
+	return g.d.call("PutManySessions", func() error { return g.inner.PutManySessions(ctx, sessions) })
 }
 
 // GetBufferedEvent implements store.EventBuffer. It is the first call for each
@@ -54,6 +63,10 @@ func (g *guard) DoDecryptionTxn(ctx context.Context, fn func(context.Context) er
 		return err
 	}
 	defer g.d.txns.Done()
+	if err := g.d.takeSessions(ctx); err != nil {
+		return poisoned(err) // a shutdown: neither acknowledged nor asked for again
+	}
+	defer g.d.giveSessions()
 	if err := g.d.faults.hit("DoDecryptionTxn"); err != nil {
 		return poisoned(g.d.note("DoDecryptionTxn", err))
 	}

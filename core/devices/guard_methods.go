@@ -10,7 +10,7 @@ import (
 )
 
 // Every method below makes the call through Device.call, which poisons the device if
-// it fails. The four that do more are in guard.go.
+// it fails. The few that do more are in guard.go.
 
 func (g *guard) PutIdentity(ctx context.Context, address string, key [32]byte) error {
 	return g.d.call("PutIdentity", func() error { return g.inner.PutIdentity(ctx, address, key) })
@@ -38,10 +38,6 @@ func (g *guard) HasSession(ctx context.Context, address string) (bool, error) {
 
 func (g *guard) PutSession(ctx context.Context, address string, session []byte) error {
 	return g.d.call("PutSession", func() error { return g.inner.PutSession(ctx, address, session) })
-}
-
-func (g *guard) PutManySessions(ctx context.Context, sessions map[string][]byte) error {
-	return g.d.call("PutManySessions", func() error { return g.inner.PutManySessions(ctx, sessions) })
 }
 
 func (g *guard) DeleteAllSessions(ctx context.Context, phone string) error {

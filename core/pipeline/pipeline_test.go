@@ -37,6 +37,7 @@ func newEcho(name string) *echoRule {
 
 func (r *echoRule) Name() string             { return r.name }
 func (r *echoRule) Match(ev *sdk.Event) bool { return ev.Type == sdk.TypeMessage && !ev.Message.FromMe }
+
 func (r *echoRule) Eval(_ context.Context, ev *sdk.Event) (Verdict, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

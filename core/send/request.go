@@ -2,13 +2,12 @@ package send
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
-
-	"crypto/sha256"
 
 	"github.com/oklog/ulid/v2"
 

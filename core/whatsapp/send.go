@@ -31,6 +31,8 @@ func (m *Meow) Send(ctx context.Context, out Outgoing) (Accepted, error) {
 		return Accepted{}, fmt.Errorf("%w: not connected", ErrNotSent)
 	}
 	failures := m.deps.Device.Failures()
+	ctx, done := m.deps.Device.Sending(ctx)
+	defer done()
 	// whatsmeow changes the message that it is given; ours is this call's own.
 	resp, err := m.cli.SendMessage(ctx, to, &msg, whatsmeow.SendRequestExtra{ID: out.ID})
 	if err != nil {

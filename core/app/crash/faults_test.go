@@ -49,7 +49,7 @@ var faults = map[string]fault{
 				return err
 			}
 			for i := range st.Sends {
-				if err := insertSend(t, &st.Sends[i], "ON CONFLICT (id) DO NOTHING"); err != nil {
+				if err := insertSend(t, &st.Sends[i], now, "ON CONFLICT (id) DO NOTHING"); err != nil {
 					return err
 				}
 			}

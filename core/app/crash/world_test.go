@@ -34,7 +34,6 @@ type world struct {
 	process *scenario.Process
 	hook    *scenario.Receiver
 	asked   []string
-	crashes int
 }
 
 func newWorld(ctx context.Context, t *testing.T, exe, connector string) (*world, error) {
