@@ -167,7 +167,7 @@ func (noReplies) RenderText(string, string, *sdk.Message, []string) (string, []b
 func (b *bench) outbox(ctx context.Context, url string, i int) (float64, error) {
 	dir := filepath.Join(b.dir, fmt.Sprintf("deliver-%d", i))
 	defer os.RemoveAll(dir)
-	st, err := sqlite.Open(ctx, sqlite.Config{Dir: dir}, sqlite.Deps{})
+	st, err := sqlite.Open(ctx, sqlite.Config{Dir: dir, ReadyLog: true}, sqlite.Deps{})
 	if err != nil {
 		return 0, err
 	}

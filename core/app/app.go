@@ -154,7 +154,7 @@ func (a *App) openStore(ctx context.Context) error {
 	if a.release, err = sqlite.Lock(a.cfg.Data); err != nil {
 		return err
 	}
-	if a.store, err = sqlite.Open(ctx, sqlite.Config{Path: file, Dir: a.cfg.Data}, sqlite.Deps{
+	if a.store, err = sqlite.Open(ctx, sqlite.Config{Path: file, Dir: a.cfg.Data, ReadyLog: true}, sqlite.Deps{
 		Logger: a.deps.Logger, Registerer: a.metrics,
 	}); err != nil {
 		return err

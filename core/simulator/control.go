@@ -22,7 +22,7 @@ import (
 //	POST /sandbox/send-batch {messages: [{from, to, text}]} → {ids}: in order; an error says how many are sent
 //	GET  /sandbox/phones/{number}/received?after=N → {messages: [{n, id, chat, from, text, quoted, time, copies}]}
 //	POST /sandbox/phones/{number}/unlink          → {}: removes all companions
-//	GET  /sandbox/devices                         → {devices: [{jid, lid, online, pending, acked, last_ack_ns, logins, prekeys}]}
+//	GET  /sandbox/devices                         → {devices: [{jid, lid, online, pending, acked, last_ack_ns, logins, last_login_ns, prekeys}]}
 //	POST /sandbox/devices/{jid}/cut               → {}: closes the connection
 //	POST /sandbox/devices/{jid}/unlink            → {}
 //	POST /sandbox/devices/{jid}/stream-error {code} → {}
@@ -160,7 +160,9 @@ type DeviceInfo struct {
 	// LastAck is Unix time in nanoseconds, 0 for never.
 	LastAck int64  `json:"last_ack_ns"`
 	Logins  uint64 `json:"logins"`
-	PreKeys int    `json:"prekeys"`
+	// LastLogin is Unix time in nanoseconds, 0 for not since the server started.
+	LastLogin int64 `json:"last_login_ns"`
+	PreKeys   int   `json:"prekeys"`
 }
 
 // Devices returns all companions of all accounts, and the phones, ordered by JID.
@@ -201,6 +203,9 @@ func (s *Server) controlDevices(*http.Request) (any, error) {
 		}
 		if !last.IsZero() {
 			info.LastAck = last.UnixNano()
+		}
+		if in := d.LastLogin(); !in.IsZero() {
+			info.LastLogin = in.UnixNano()
 		}
 		list = append(list, info)
 	}

@@ -36,6 +36,7 @@ type Device struct {
 	acked    uint64
 	lastAck  time.Time
 	logins   uint64
+	lastIn   time.Time
 	changed  chan struct{} // closed at the next change; nil while nobody waits
 }
 
@@ -93,6 +94,13 @@ func (d *Device) Logins() uint64 {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.logins
+}
+
+// LastLogin is when the device last logged in, zero for not since the server started.
+func (d *Device) LastLogin() time.Time {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.lastIn
 }
 
 // Removed says whether the device was unlinked or has logged out.
@@ -199,6 +207,7 @@ func (d *Device) attach(c *conn) bool {
 	old := d.conn
 	d.conn, d.active, d.next, d.inflight, d.offline = c, false, 0, 0, offlineState{}
 	d.logins++
+	d.lastIn = time.Now()
 	d.notify()
 	d.mu.Unlock()
 	if old != nil {

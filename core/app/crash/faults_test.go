@@ -37,7 +37,7 @@ var faults = map[string]fault{
 	},
 	"stage before children": {
 		file: "core/store/sqlite/settle.go",
-		old:  "\terr := s.write(ctx, size, func(t *tx) error { return settle(t, st, prev, now) })\n",
+		old:  "\terr := s.writePatiently(ctx, size, func(t *tx) error { return settle(t, st, prev, now) })\n",
 		new: `	early := *st
 	early.Sends, early.Deliveries = nil, nil
 	err := s.write(ctx, size, func(t *tx) error { return settle(t, &early, nil, now) })

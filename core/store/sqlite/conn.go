@@ -5,6 +5,7 @@ import (
 	"database/sql/driver"
 	"net/url"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"modernc.org/sqlite"
@@ -44,7 +45,7 @@ func connector(path string, pragmas ...string) (driver.Connector, error) {
 // database/sql: there is nothing to pool, and its bookkeeping costs as much as a
 // small statement.
 func openWriterConn(ctx context.Context, path string) (driver.Conn, error) {
-	c, err := connector(path, "wal_autocheckpoint(16000)", "cache_size(-8192)")
+	c, err := connector(path, "wal_autocheckpoint("+strconv.Itoa(logPages)+")", "cache_size(-8192)")
 	if err != nil {
 		return nil, err
 	}

@@ -14,12 +14,14 @@
 //
 // What makes that affordable is group commit: callers queue their operations, and
 // the writer takes everything that is queued into one transaction and one fsync. It
-// never waits for more to come, so a lone caller pays for one fsync and no delay, and
-// 32 callers at once share it. An operation that fails does not harm the others of its
+// does not wait for more to come, so a lone caller pays for one fsync and no delay, and
+// 32 callers at once share it. Only what follows from an event (Settle, and the
+// outcomes of deliveries) waits up to 6 ms while appends come that often anyway, and
+// rides along with the next one. An operation that fails does not harm the others of its
 // transaction: unless it failed before it changed anything, the transaction is rolled
 // back and its operations run again, each in one of its own.
 //
-// The log is copied into the database file (which syncs both) every 16,000 pages.
+// The log is copied into the database file (which syncs both) every 8,000 pages.
 // Nothing depends on that copy: after a crash SQLite reads the log.
 //
 // # What it does not do

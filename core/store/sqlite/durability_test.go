@@ -54,7 +54,7 @@ func TestEveryConnectionIsDurable(t *testing.T) {
 		}
 		var pages any
 		_, err := tx.row("PRAGMA wal_autocheckpoint", nil, &pages)
-		require.Equal(t, int64(16000), pages)
+		require.Equal(t, int64(8000), pages)
 		return err
 	})
 	require.NoError(t, err)

@@ -45,7 +45,7 @@ func (s *Store) FinishDeliveries(ctx context.Context, f []store.DeliveryFinish) 
 	}
 	now := ms(s.now())
 	var missed []string
-	err := s.write(ctx, size, func(t *tx) error {
+	err := s.writePatiently(ctx, size, func(t *tx) error {
 		missed = nil
 		for i := range f {
 			ok, err := finish(t, &f[i], records[i], now)

@@ -24,7 +24,7 @@ func (s *Store) Settle(ctx context.Context, st *store.Settlement) error {
 	now := ms(s.now())
 	// The slice is the caller's and is written once the outcome is certain.
 	prev := make([]uint64, len(st.Deliveries))
-	err := s.write(ctx, size, func(t *tx) error { return settle(t, st, prev, now) })
+	err := s.writePatiently(ctx, size, func(t *tx) error { return settle(t, st, prev, now) })
 	if err != nil {
 		return fmt.Errorf("settle event %s: %w", st.EventID, err)
 	}

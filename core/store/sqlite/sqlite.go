@@ -24,6 +24,9 @@ type Config struct {
 	Dir string
 	// Readers is how many connections read side by side; 0 means 4.
 	Readers int
+	// ReadyLog makes the whole write-ahead log ready at the start, 32 MiB: syncing a
+	// file that does not grow takes less than half the time.
+	ReadyLog bool
 }
 
 // Deps is what the program passes in.
@@ -86,6 +89,12 @@ func Open(ctx context.Context, cfg Config, deps Deps) (*Store, error) {
 	if err := s.prepare(t); err != nil {
 		_ = t.close()
 		return nil, fmt.Errorf("open database %s: %w", path, mapError(err))
+	}
+	if cfg.ReadyLog {
+		if err := readyLog(path + "-wal"); err != nil {
+			_ = t.close()
+			return nil, fmt.Errorf("open database %s: %w", path, mapError(err))
+		}
 	}
 	s.r, err = newReader(path, cfg.Readers)
 	if err != nil {
@@ -186,7 +195,12 @@ func (s *Store) Close() error {
 // runs on the writer's goroutine: it must not call the store, and must set all its
 // results anew. If ctx ends first, fn has not run and will not.
 func (s *Store) write(ctx context.Context, size int, fn func(t *tx) error) error {
-	return mapError(s.w.submit(ctx, size, fn))
+	return mapError(s.w.submit(ctx, size, false, fn))
+}
+
+// writePatiently is write for what nobody waits for: it may share the next fsync.
+func (s *Store) writePatiently(ctx context.Context, size int, fn func(t *tx) error) error {
+	return mapError(s.w.submit(ctx, size, true, fn))
 }
 
 // noRows tells database/sql's way of saying that there is no row.

@@ -15,6 +15,14 @@ const (
 	maxBatchBytes = 4 << 20
 )
 
+// An operation that is patient may wait so long for one that is not, to share its
+// fsync, while those come at least that often: what follows from an event rides along
+// with the append of the next one. On a quiet hub nothing waits.
+const (
+	patience     = 6 * time.Millisecond
+	patientBatch = 64
+)
+
 // The life of an operation. Whoever moves it away from queued owns what follows: the
 // writer runs it, or the caller whose context ended walks away.
 const (
@@ -24,11 +32,13 @@ const (
 )
 
 type op struct {
-	fn    func(*tx) error
-	size  int
-	state atomic.Int32
-	err   error
-	done  chan struct{}
+	fn      func(*tx) error
+	size    int
+	patient bool
+	queued  time.Time
+	state   atomic.Int32
+	err     error
+	done    chan struct{}
 }
 
 // writer is the one goroutine that writes, with its queue.
@@ -38,6 +48,9 @@ type writer struct {
 
 	mu     sync.Mutex
 	queue  []*op
+	urgent int           // operations in queue that are not patient
+	last   time.Time     // when the last one of these came
+	gap    time.Duration // between them, a moving mean
 	closed bool
 	wake   chan struct{} // holds one token while the queue may be non-empty or closed
 
@@ -45,24 +58,29 @@ type writer struct {
 }
 
 func startWriter(t *tx, m *metrics) *writer {
-	w := &writer{t: t, metrics: m, wake: make(chan struct{}, 1), stopped: make(chan struct{})}
+	w := &writer{t: t, metrics: m, gap: 10 * patience, wake: make(chan struct{}, 1), stopped: make(chan struct{})}
 	go w.run()
 	return w
 }
 
 // submit queues fn and waits until it is durable, has failed, or ctx has ended
 // before it was begun.
-func (w *writer) submit(ctx context.Context, size int, fn func(*tx) error) error {
+func (w *writer) submit(ctx context.Context, size int, patient bool, fn func(*tx) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	o := &op{fn: fn, size: size, done: make(chan struct{})}
+	o := &op{fn: fn, size: size, patient: patient, queued: time.Now(), done: make(chan struct{})}
 	w.mu.Lock()
 	if w.closed {
 		w.mu.Unlock()
 		return errClosed
 	}
 	w.queue = append(w.queue, o)
+	if !patient {
+		w.urgent++
+		w.gap += (min(o.queued.Sub(w.last), 10*patience) - w.gap) / 8
+		w.last = o.queued
+	}
 	w.mu.Unlock()
 	w.poke()
 
@@ -97,7 +115,17 @@ func (w *writer) drain() error {
 func (w *writer) run() {
 	defer close(w.stopped)
 	var batch []*op
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
 	for {
+		if wait := w.wait(); wait > 0 {
+			timer.Reset(wait)
+			select {
+			case <-w.wake:
+			case <-timer.C:
+			}
+			continue
+		}
 		var open bool
 		batch, open = w.take(batch[:0])
 		if len(batch) > 0 {
@@ -114,6 +142,16 @@ func (w *writer) run() {
 	}
 }
 
+// wait says how long the queue, if all of it is patient, may wait for company.
+func (w *writer) wait() time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if n := len(w.queue); n == 0 || n >= patientBatch || w.urgent > 0 || w.closed || w.gap > patience {
+		return 0
+	}
+	return patience - time.Since(w.queue[0].queued)
+}
+
 // take moves queued operations into batch, without waiting for any.
 func (w *writer) take(batch []*op) (_ []*op, open bool) {
 	w.mu.Lock()
@@ -125,6 +163,9 @@ func (w *writer) take(batch []*op) (_ []*op, open bool) {
 		}
 		n++
 		bytes += o.size
+		if !o.patient {
+			w.urgent--
+		}
 		if o.state.CompareAndSwap(opQueued, opRunning) {
 			batch = append(batch, o)
 		}
