@@ -1,0 +1,330 @@
+package send
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/wildcathub/wildcat/core/store"
+	"github.com/wildcathub/wildcat/core/store/sqlite"
+	"github.com/wildcathub/wildcat/core/whatsapp"
+	"github.com/wildcathub/wildcat/sdk"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const peer = "15550002@s.whatsapp.net"
+
+// plain renders a text as itself.
+type plain struct {
+	mu sync.Mutex
+	n  int
+}
+
+func (*plain) RenderText(to, text string, quote *sdk.Message, _ []string) (string, []byte, error) {
+	if to == "nonsense" {
+		return "", nil, errors.New("not an address")
+	}
+	if quote != nil {
+		text = quote.Text + " > " + text
+	}
+	return to, []byte(text), nil
+}
+
+func (*plain) Describe(account, waID, to string, payload []byte, at time.Time) (*sdk.Event, error) {
+	return &sdk.Event{
+		ID: fmt.Sprintf("%032x", []byte(waID)[6:])[:32], Type: sdk.TypeMessage, Account: account, Chat: to, WAID: waID, Time: at,
+		Message: &sdk.Message{ID: waID, Chat: to, FromMe: true, Text: string(payload), Time: at, Kind: sdk.KindText},
+	}, nil
+}
+
+func (p *plain) NewID() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.n++
+	return fmt.Sprintf("3EB0%018d", p.n)
+}
+
+// events appends to the store as the pipeline does.
+type events struct{ store *sqlite.Store }
+
+func (e events) AppendSent(ctx context.Context, ev *sdk.Event, mark store.SentMark) error {
+	_, err := e.store.AppendEvent(ctx, store.Append{Event: ev, Epoch: 1, Sent: &mark})
+	return err
+}
+
+// wire is a WhatsApp that answers as it is told.
+type wire struct {
+	mu     sync.Mutex
+	sent   []whatsapp.Outgoing
+	answer func(n int, m whatsapp.Outgoing) error
+}
+
+func (w *wire) Send(ctx context.Context, m whatsapp.Outgoing) (whatsapp.Accepted, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.sent = append(w.sent, m)
+	if w.answer != nil {
+		if err := w.answer(len(w.sent), m); err != nil {
+			return whatsapp.Accepted{}, err
+		}
+	}
+	return whatsapp.Accepted{At: time.Now()}, ctx.Err()
+}
+
+func (w *wire) texts() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var out []string
+	for _, m := range w.sent {
+		out = append(out, string(m.Payload))
+	}
+	return out
+}
+
+type fixture struct {
+	t     *testing.T
+	store *sqlite.Store
+	queue *Queue
+}
+
+func newFixture(t *testing.T, cfg Config) *fixture {
+	st, err := sqlite.Open(t.Context(), sqlite.Config{Dir: t.TempDir()}, sqlite.Deps{})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, st.Close()) })
+	q, err := New(cfg, Deps{Store: st, Events: events{st}, Render: &plain{}, Rand: func() float64 { return 0 }})
+	require.NoError(t, err)
+	return &fixture{t: t, store: st, queue: q}
+}
+
+// run connects, and disconnects at the end of the test or when stop is called.
+func (f *fixture) run(w *wire) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f.queue.Run(ctx, "a", 1, w)
+	}()
+	var once sync.Once
+	stop = func() { once.Do(func() { cancel(); <-done }) }
+	f.t.Cleanup(stop)
+	return stop
+}
+
+func (f *fixture) state(id string) store.Send {
+	s, err := f.store.Send(context.Background(), id)
+	require.NoError(f.t, err)
+	return s
+}
+
+func (f *fixture) until(id string, want store.SendState) store.Send {
+	f.t.Helper()
+	require.Eventually(f.t, func() bool { return f.state(id).State == want }, 10*time.Second, time.Millisecond, "never %s", want)
+	return f.state(id)
+}
+
+func text(s string) Request { return Request{Account: "a", To: peer, Text: s} }
+
+func TestMessagesGoOutInOrderAndOnce(t *testing.T) {
+	f := newFixture(t, Config{})
+	w := &wire{}
+	var want []string
+	var last store.Send
+	for i := range 70 { // more than a page
+		want = append(want, fmt.Sprint("m", i))
+		var err error
+		last, err = f.queue.Enqueue(t.Context(), text(want[i]))
+		require.NoError(t, err)
+	}
+	f.run(w)
+	f.until(last.ID, store.SendSent)
+	require.Equal(t, want, w.texts())
+	m, err := f.store.Message(t.Context(), "a", last.WAID)
+	require.NoError(t, err)
+	require.True(t, m.Message.FromMe)
+}
+
+func TestACallerGetsTheOutcome(t *testing.T) {
+	f := newFixture(t, Config{})
+	w := &wire{answer: func(_ int, m whatsapp.Outgoing) error {
+		if string(m.Payload) == "bad" {
+			return &whatsapp.RefusedError{Code: 403, Reason: "forbidden"}
+		}
+		return nil
+	}}
+	f.run(w)
+	got, err := f.queue.Send(t.Context(), text("good"))
+	require.NoError(t, err)
+	require.NotEmpty(t, got.MessageID)
+	require.False(t, got.At.IsZero())
+	var failed *FailedError
+	_, err = f.queue.Send(t.Context(), text("bad"))
+	require.ErrorAs(t, err, &failed)
+	require.Equal(t, "forbidden", failed.Reason)
+	_, err = f.queue.Send(t.Context(), Request{Account: "a", To: "nonsense", Text: "x"})
+	require.ErrorContains(t, err, "not an address")
+	_, err = f.queue.Send(t.Context(), Request{Account: "a", To: peer, Text: "x", QuoteID: "none"})
+	require.ErrorIs(t, err, ErrQuotedNotFound)
+}
+
+func TestAnUncertainSendIsRepeatedAsTheSameMessage(t *testing.T) {
+	f := newFixture(t, Config{})
+	w := &wire{answer: func(n int, _ whatsapp.Outgoing) error {
+		if n == 1 {
+			return errors.New("connection lost")
+		}
+		return nil
+	}}
+	r := text("hello")
+	r.Key = "k"
+	s, err := f.queue.Enqueue(t.Context(), r)
+	require.NoError(t, err)
+	f.run(w)
+	s = f.until(s.ID, store.SendSent)
+	require.Equal(t, 2, s.Attempt)
+	require.Len(t, w.sent, 2)
+	require.Equal(t, w.sent[0], w.sent[1])
+}
+
+func TestAnUncertainSendThatMustNotRepeatIsUnknown(t *testing.T) {
+	lost := func(int, whatsapp.Outgoing) error { return errors.New("connection lost") }
+	t.Run("no idempotency key", func(t *testing.T) {
+		f := newFixture(t, Config{})
+		w := &wire{answer: lost}
+		f.run(w)
+		_, err := f.queue.Send(t.Context(), text("x"))
+		require.ErrorIs(t, err, ErrUnknown)
+		require.Len(t, w.texts(), 1)
+	})
+	t.Run("at most once", func(t *testing.T) {
+		f := newFixture(t, Config{AtMostOnce: true})
+		w := &wire{answer: lost}
+		r := text("x")
+		r.Key = "k"
+		s, err := f.queue.Enqueue(t.Context(), r)
+		require.NoError(t, err)
+		f.run(w)
+		require.Equal(t, "uncertain", f.until(s.ID, store.SendUnknown).Reason)
+		require.Len(t, w.texts(), 1)
+		// A receipt proves, late, that it went out.
+		require.NoError(t, f.queue.Confirm(t.Context(), "a", 1, []string{"unheard of", s.WAID}, time.Now()))
+		f.until(s.ID, store.SendSent)
+		require.NoError(t, f.queue.Confirm(t.Context(), "a", 1, []string{s.WAID}, time.Now()))
+		require.Len(t, w.texts(), 1)
+	})
+	t.Run("it never ends", func(t *testing.T) {
+		f := newFixture(t, Config{MaxUncertain: 2})
+		w := &wire{answer: lost}
+		r := text("x")
+		r.Key = "k"
+		s, err := f.queue.Enqueue(t.Context(), r)
+		require.NoError(t, err)
+		f.run(w)
+		require.Equal(t, "unconfirmed", f.until(s.ID, store.SendUnknown).Reason)
+		require.Len(t, w.texts(), 2)
+	})
+}
+
+func TestWhatACrashLeftUncertainIsSettledBeforeAnythingElseGoesOut(t *testing.T) {
+	f := newFixture(t, Config{})
+	r := text("first")
+	r.Key = "k"
+	first, err := f.queue.Enqueue(t.Context(), r)
+	require.NoError(t, err)
+	_, err = f.store.MoveSend(t.Context(), store.SendMove{ID: first.ID, From: store.SendQueued, To: store.SendSending, Epoch: 1, At: time.Now()})
+	require.NoError(t, err)
+	second, err := f.queue.Enqueue(t.Context(), text("second"))
+	require.NoError(t, err)
+	w := &wire{}
+	f.run(w)
+	f.until(second.ID, store.SendSent)
+	require.Equal(t, []string{"first", "second"}, w.texts())
+}
+
+func TestWhatDidNotLeaveIsQueuedAgain(t *testing.T) {
+	f := newFixture(t, Config{})
+	w := &wire{answer: func(n int, _ whatsapp.Outgoing) error {
+		if n == 1 {
+			return fmt.Errorf("%w: not logged in", whatsapp.ErrNotSent)
+		}
+		return nil
+	}}
+	f.run(w)
+	// No key: it did not leave, so repeating it is no repetition.
+	got, err := f.queue.Send(t.Context(), text("x"))
+	require.NoError(t, err)
+	require.NotEmpty(t, got.MessageID)
+}
+
+func TestOneKeyIsOneMessage(t *testing.T) {
+	f := newFixture(t, Config{})
+	w := &wire{}
+	f.run(w)
+	r := text("x")
+	r.Key = "k"
+	var wg sync.WaitGroup
+	ids := make([]string, 8)
+	for i := range ids {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			got, err := f.queue.Send(context.Background(), r)
+			if err == nil {
+				ids[i] = got.MessageID
+			}
+		}()
+	}
+	wg.Wait()
+	for _, id := range ids {
+		require.Equal(t, ids[0], id)
+	}
+	require.Len(t, w.texts(), 1)
+	r.Text = "y"
+	_, err := f.queue.Send(t.Context(), r)
+	require.ErrorIs(t, err, ErrKeyReused)
+}
+
+func TestACallerThatGoesAwayTakesItsMessageWithIt(t *testing.T) {
+	f := newFixture(t, Config{})
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	_, err := f.queue.Send(ctx, text("x")) // nothing is connected
+	require.ErrorIs(t, err, ErrWithdrawn)
+	r := text("kept")
+	r.Key = "k"
+	ctx, cancel = context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	_, err = f.queue.Send(ctx, r)
+	require.ErrorIs(t, err, ErrPending)
+	w := &wire{}
+	f.run(w)
+	got, err := f.queue.Send(t.Context(), r)
+	require.NoError(t, err)
+	require.NotEmpty(t, got.MessageID)
+	require.Equal(t, []string{"kept"}, w.texts())
+}
+
+func TestASupersededOwnerSendsNothing(t *testing.T) {
+	f := newFixture(t, Config{})
+	r := text("x")
+	r.Key = "k"
+	s, err := f.queue.Enqueue(t.Context(), r)
+	require.NoError(t, err)
+	_, err = f.store.MoveSend(t.Context(), store.SendMove{ID: s.ID, From: store.SendQueued, To: store.SendSending, Epoch: 9, At: time.Now()})
+	require.NoError(t, err)
+	w := &wire{}
+	stop := f.run(w) // epoch 1
+	other, err := f.queue.Enqueue(t.Context(), text("other"))
+	require.NoError(t, err)
+	f.until(other.ID, store.SendSent)
+	stop()
+	require.Equal(t, []string{"other"}, w.texts())
+	require.Equal(t, store.SendSending, f.state(s.ID).State)
+}
+
