@@ -32,8 +32,8 @@ func TestASendAndADecryptionDoNotUndoEachOther(t *testing.T) {
 		})
 	}()
 	select {
-	case <-decrypted:
-		t.Fatal("a message was decrypted between a send's reading and writing")
+	case err := <-decrypted:
+		t.Fatalf("a message was decrypted between a send's reading and writing: %v", err)
 	case <-time.After(50 * time.Millisecond): // it had the chance
 	}
 	require.NoError(t, d.Store.Sessions.PutManySessions(ctx, map[string][]byte{peer: append(got[peer], 's')}))

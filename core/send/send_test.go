@@ -327,4 +327,3 @@ func TestASupersededOwnerSendsNothing(t *testing.T) {
 	require.Equal(t, []string{"other"}, w.texts())
 	require.Equal(t, store.SendSending, f.state(s.ID).State)
 }
-
