@@ -55,6 +55,17 @@ func (n *names) resolve(ctx context.Context, account string, forms ...string) (s
 	return a, nil
 }
 
+// forget drops what is cached of an account, whose records may be gone.
+func (n *names) forget(account string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for k := range n.known {
+		if strings.HasPrefix(k, account+"\x00") {
+			delete(n.known, k)
+		}
+	}
+}
+
 func overlaps(a, b store.Alias) bool {
 	has := func(x store.Alias, s string) bool {
 		if x.Key == s {
@@ -132,9 +143,8 @@ func (p *Pipeline) senders(ctx context.Context, ev *sdk.Event) ([]string, error)
 		if len(forms) == 0 && m.From != "" {
 			forms = append(forms, m.From)
 		}
-	case ev.Receipt != nil && ev.Receipt.From != "":
-		// The class already tells receipts of different senders apart.
-		return []string{""}, nil
+	case ev.Receipt != nil:
+		forms = senderForms(ev.Receipt.From, ev.Receipt.FromMe)
 	case ev.Reaction != nil:
 		forms = senderForms(ev.Reaction.From, ev.Reaction.FromMe)
 	case ev.Edit != nil:

@@ -70,7 +70,7 @@ func class(ev *sdk.Event) string {
 		if ev.Receipt == nil {
 			return string(sdk.TypeReceipt)
 		}
-		return hashID("receipt", ev.Receipt.Kind, ev.Receipt.From, strconv.Itoa(ev.Receipt.Device), strings.Join(ev.Receipt.MessageIDs, " "))
+		return hashID("receipt", ev.Receipt.Kind, strconv.Itoa(ev.Receipt.Device), strings.Join(ev.Receipt.MessageIDs, " "))
 	default:
 		return string(ev.Type)
 	}

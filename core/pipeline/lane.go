@@ -151,6 +151,21 @@ func (l *lanes) poke(ref store.ChatRef) {
 	l.activate(ln)
 }
 
+// forget empties an account's lanes. One that a worker has goes when it finds no more.
+func (l *lanes) forget(account string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for ref, ln := range l.byChat {
+		if ref.Account != account {
+			continue
+		}
+		ln.queue, ln.spilled = nil, false
+		if !ln.active {
+			delete(l.byChat, ref)
+		}
+	}
+}
+
 // take waits for a lane that has its turn; nil ends the worker.
 func (l *lanes) take() *lane {
 	l.mu.Lock()
@@ -262,6 +277,7 @@ func (l *lanes) drop(ln *lane, se store.StoredEvent, err error) bool {
 		return false
 	}
 	if se.Event != nil {
+		l.pipe.plans.drop(se.Event.ID)
 		l.pipe.log.Info("event left alone", "account", ln.ref.Account, "event_id", se.Event.ID, "err", err)
 	}
 	return true

@@ -24,21 +24,30 @@ func newReplyLimit(perMinute int) *replyLimit {
 	return &replyLimit{max: perMinute, windows: make(map[store.ChatRef]window)}
 }
 
-func (l *replyLimit) allow(ref store.ChatRef, now time.Time) bool {
+// take takes the allowance for what one rule wants to send, all of it or nothing.
+func (l *replyLimit) take(account string, sends []plannedSend, now time.Time) bool {
 	if l.max <= 0 {
 		return true
 	}
+	want := make(map[store.ChatRef]int)
+	for _, s := range sends {
+		want[store.ChatRef{Account: account, Chat: s.Chat}]++
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	w := l.windows[ref]
-	if now.Sub(w.start) >= time.Minute {
-		w = window{start: now}
+	for ref, n := range want {
+		if w := l.windows[ref]; n > l.max || now.Sub(w.start) < time.Minute && w.n+n > l.max {
+			return false
+		}
 	}
-	if w.n >= l.max {
-		return false
+	for ref, n := range want {
+		w := l.windows[ref]
+		if now.Sub(w.start) >= time.Minute {
+			w = window{start: now}
+		}
+		w.n += n
+		l.windows[ref] = w
 	}
-	w.n++
-	l.windows[ref] = w
 	if len(l.windows) > 10_000 {
 		for k, old := range l.windows {
 			if now.Sub(old.start) >= time.Minute {

@@ -73,6 +73,9 @@ type Deps struct {
 // resumePage is how many unfinished chats are read at once.
 const resumePage = 500
 
+// maxPlans bounds the verdicts that wait for the store to answer again.
+const maxPlans = 10_000
+
 // ErrNotOwned says that this process does not own the account (any more).
 var ErrNotOwned = errors.New("account is not owned by this process")
 
@@ -83,6 +86,7 @@ type Pipeline struct {
 	log     *slog.Logger
 	names   *names
 	limit   *replyLimit
+	plans   *plans
 	lanes   *lanes
 	metrics *metrics
 	// appends keeps intake and own-sent events of one chat from overtaking each
@@ -116,7 +120,7 @@ func New(cfg Config, deps Deps) (*Pipeline, error) {
 	}
 	p := &Pipeline{
 		cfg: cfg, deps: deps, log: deps.Logger.With("component", "pipeline"),
-		names: newNames(deps.Store), limit: newReplyLimit(cfg.RepliesPerMinute),
+		names: newNames(deps.Store), limit: newReplyLimit(cfg.RepliesPerMinute), plans: newPlans(maxPlans),
 		metrics: m, epochs: make(map[string]uint64),
 	}
 	p.lanes = newLanes(p, cfg.Workers)
@@ -166,6 +170,8 @@ func (p *Pipeline) Disown(account string) {
 	p.mu.Lock()
 	delete(p.epochs, account)
 	p.mu.Unlock()
+	p.lanes.forget(account)
+	p.names.forget(account)
 }
 
 func (p *Pipeline) epoch(account string) (uint64, bool) {

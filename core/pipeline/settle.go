@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/wildcathub/wildcat/core/store"
@@ -20,13 +21,7 @@ func (p *Pipeline) settle(ctx context.Context, se store.StoredEvent) error {
 		return fmt.Errorf("settle event %s: %w", ev.ID, ErrNotOwned)
 	}
 	resumed := len(se.Verdict) > 0
-	var pl *plan
-	var err error
-	if resumed {
-		pl, err = decodePlan(se.Verdict)
-	} else {
-		pl, err = p.evaluate(ctx, ev)
-	}
+	pl, err := p.planOf(ctx, se)
 	if err != nil {
 		p.log.Error("settle event", "account", ev.Account, "event_id", ev.ID, "err", err)
 		return err
@@ -47,8 +42,25 @@ func (p *Pipeline) settle(ctx context.Context, se store.StoredEvent) error {
 		p.log.Warn("settle event", "account", ev.Account, "event_id", ev.ID, "err", err)
 		return fmt.Errorf("settle event %s: %w", ev.ID, err)
 	}
+	p.plans.drop(ev.ID)
 	p.metrics.settled(p.deps.Now().Sub(se.StoredAt))
 	return p.announce(ctx, ev, pl, s, resumed)
+}
+
+// planOf returns the stored verdict, or the one that an earlier try of this process
+// came to and could not store, or a new one.
+func (p *Pipeline) planOf(ctx context.Context, se store.StoredEvent) (*plan, error) {
+	if len(se.Verdict) > 0 {
+		return decodePlan(se.Verdict)
+	}
+	if pl := p.plans.get(se.Event.ID); pl != nil {
+		return pl, nil
+	}
+	pl, err := p.evaluate(ctx, se.Event)
+	if err == nil {
+		p.plans.keep(se.Event.ID, pl)
+	}
+	return pl, err
 }
 
 // announce wakes the outbox and the sender. After a resumption the deliveries may
@@ -107,8 +119,9 @@ func (p *Pipeline) evaluate(ctx context.Context, ev *sdk.Event) (*plan, error) {
 		}
 		v, sends, note, err := p.runRule(ctx, r, ev)
 		if err != nil {
-			if ctx.Err() != nil {
-				return nil, ctx.Err() // a shutdown is not the rule's failure
+			var outage *outageError
+			if ctx.Err() != nil || errors.As(err, &outage) {
+				return nil, err // a shutdown or an outage is not the rule's failure
 			}
 			p.log.Debug("rule contributes nothing", "rule", r.Name(), "account", ev.Account, "event_id", ev.ID, "err", err)
 			pl.Rules = append(pl.Rules, ruleRun{Rule: r.Name(), Result: "failed", Note: err.Error()})
@@ -133,12 +146,31 @@ func (p *Pipeline) evaluate(ctx context.Context, ev *sdk.Event) (*plan, error) {
 	if pl.Drop {
 		return pl, nil
 	}
+	p.route(ev, pl, routes)
+	return pl, nil
+}
+
+// route picks the endpoints. A route that leads nowhere is a mistake that nobody would
+// notice, so it is logged and stays in the verdict.
+func (p *Pipeline) route(ev *sdk.Event, pl *plan, routes map[string]bool) {
+	reached := map[string]bool{}
 	for _, e := range p.deps.Endpoints.Match(ev) {
 		if len(routes) == 0 || routes[e.Name] || routes[e.ID] {
 			pl.Endpoints = append(pl.Endpoints, e.ID)
+			reached[e.Name], reached[e.ID] = true, true
 		}
 	}
-	return pl, nil
+	for name := range routes {
+		pl.Routes = append(pl.Routes, name)
+		if !reached[name] {
+			pl.Unrouted = append(pl.Unrouted, name)
+		}
+	}
+	slices.Sort(pl.Routes)
+	slices.Sort(pl.Unrouted)
+	if len(pl.Unrouted) > 0 {
+		p.log.Warn("a rule routes to a connector that does not get this event", "account", ev.Account, "event_id", ev.ID, "connector", pl.Unrouted)
+	}
 }
 
 // runRule evaluates one rule and renders its actions. All or nothing: an action that
@@ -165,12 +197,8 @@ func (p *Pipeline) runRule(ctx context.Context, r Rule, ev *sdk.Event) (v Verdic
 	case len(sends) == 0:
 	case p.cfg.MaxAge > 0 && age > p.cfg.MaxAge:
 		return v, nil, fmt.Sprintf("too_old: the message is %s old, rules.max_age is %s", age.Round(time.Second), p.cfg.MaxAge), nil
-	default:
-		for _, ps := range sends {
-			if !p.limit.allow(store.ChatRef{Account: ev.Account, Chat: ps.Chat}, now) {
-				return v, nil, "rate_limited: more automatic replies in this chat than rules.replies_per_minute", nil
-			}
-		}
+	case !p.limit.take(ev.Account, sends, now):
+		return v, nil, "rate_limited: more automatic replies in this chat than rules.replies_per_minute", nil
 	}
 	return v, sends, "", nil
 }
@@ -198,7 +226,7 @@ func (p *Pipeline) render(ctx context.Context, rule string, index int, a Action,
 	if chat == "" {
 		alias, err := p.names.resolve(ctx, ev.Account, address)
 		if err != nil {
-			return plannedSend{}, err
+			return plannedSend{}, &outageError{err}
 		}
 		chat = alias.Key
 	}

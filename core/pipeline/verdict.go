@@ -17,6 +17,10 @@ type plan struct {
 	Tags []string `json:"tags,omitempty"`
 	// Rules lists the rules that matched.
 	Rules []ruleRun `json:"rules,omitempty"`
+	// Routes are the connectors that rules named; Unrouted are those of them that there
+	// is no endpoint for, or that do not want this event.
+	Routes   []string `json:"routes,omitempty"`
+	Unrouted []string `json:"unrouted,omitempty"`
 	// Endpoints are the ids of those that get the event.
 	Endpoints []string `json:"endpoints,omitempty"`
 	// Sends are rendered and carry their ids.

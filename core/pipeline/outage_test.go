@@ -1,0 +1,99 @@
+package pipeline
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/wildcathub/wildcat/core/store"
+	"github.com/wildcathub/wildcat/core/store/sqlite"
+	"github.com/wildcathub/wildcat/sdk"
+)
+
+// outage fails the first calls of two methods.
+type outage struct {
+	*sqlite.Store
+	settles, aliases atomic.Int32
+}
+
+func (o *outage) Settle(ctx context.Context, s *store.Settlement) error {
+	if o.settles.Add(-1) >= 0 {
+		return errOutage
+	}
+	return o.Store.Settle(ctx, s)
+}
+
+func (o *outage) ResolveAlias(ctx context.Context, account string, forms ...string) (store.Alias, error) {
+	if forms[0] == "boss@s.whatsapp.net" && o.aliases.Add(-1) >= 0 {
+		return store.Alias{}, errOutage
+	}
+	return o.Store.ResolveAlias(ctx, account, forms...)
+}
+
+func (f *fixture) untilDone(st store.Events, id string) store.StoredEvent {
+	f.t.Helper()
+	var se store.StoredEvent
+	require.Eventually(f.t, func() bool {
+		var err error
+		se, err = st.Event(context.Background(), id)
+		return err == nil && se.Stage == store.StageDone
+	}, 20*time.Second, time.Millisecond)
+	return se
+}
+
+func TestTryingAgainToStoreAVerdictTakesNoMoreOfTheReplyAllowance(t *testing.T) {
+	o := &outage{Store: openStore(t, t.TempDir()+"/w.db")}
+	o.settles.Store(4)
+	rule := newEcho("echo")
+	f := newFixture(t, o, ruleList{rule}, Config{RepliesPerMinute: 1})
+	ev := text("1@s.whatsapp.net", 0)
+	require.NoError(t, f.pipe.Append(context.Background(), ev))
+	f.untilDone(o, ev.ID)
+	sends, err := o.SendsOfEvent(context.Background(), ev.ID)
+	require.NoError(t, err)
+	require.Len(t, sends, 1)
+	require.Equal(t, 1, rule.runs[ev.ID], "the rules ran again although there was a verdict")
+}
+
+func TestAnOutageIsNotTheFaultOfTheRuleThatMetIt(t *testing.T) {
+	o := &outage{Store: openStore(t, t.TempDir()+"/w.db")}
+	o.aliases.Store(2)
+	rule := newEcho("echo")
+	rule.want = func(*sdk.Event) Verdict {
+		return Verdict{Actions: []Action{{Kind: ActionReply, Text: "ok"}, {Kind: ActionSend, To: "boss@s.whatsapp.net", Text: "look"}}}
+	}
+	f := newFixture(t, o, ruleList{rule}, Config{})
+	ev := text("1@s.whatsapp.net", 0)
+	require.NoError(t, f.pipe.Append(context.Background(), ev))
+	f.untilDone(o, ev.ID)
+	sends, err := o.SendsOfEvent(context.Background(), ev.ID)
+	require.NoError(t, err)
+	require.Len(t, sends, 2)
+}
+
+func TestARouteThatLeadsNowhereStaysInTheVerdict(t *testing.T) {
+	rule := newEcho("echo")
+	rule.want = func(*sdk.Event) Verdict { return Verdict{Routes: []string{"warehous"}} }
+	f := newFixture(t, nil, ruleList{rule}, Config{})
+	ev := text("1@s.whatsapp.net", 0)
+	require.NoError(t, f.pipe.Append(context.Background(), ev))
+	require.Contains(t, string(f.untilDone(f.store, ev.ID).Verdict), `"unrouted":["warehous"]`)
+}
+
+func TestAReceiptUnderThePersonsOtherNameIsTheSameReceipt(t *testing.T) {
+	f := newFixture(t, nil, ruleList{}, Config{})
+	receipt := func(chat, alt string) *sdk.Event {
+		return &sdk.Event{
+			Type: sdk.TypeReceipt, Account: "a", Chat: chat, ChatAlt: alt, WAID: "X", Time: time.Unix(1, 0),
+			Receipt: &sdk.Receipt{Kind: "read", MessageIDs: []string{"X"}, From: chat},
+		}
+	}
+	require.NoError(t, f.pipe.Append(context.Background(), receipt("5@lid", "")))
+	require.NoError(t, f.pipe.Append(context.Background(), receipt("5@s.whatsapp.net", "5@lid")))
+	evs, err := f.store.ListEvents(context.Background(), "a", "", 10)
+	require.NoError(t, err)
+	require.Len(t, evs, 1)
+}
