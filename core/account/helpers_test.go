@@ -70,6 +70,8 @@ type hub struct {
 	network *whatsapp.Network
 	cfg     account.Config
 	clock   account.Clock
+	// onChange is called for each change of state, in the account's goroutine.
+	onChange func(id string, c sdk.AccountChange)
 
 	mu      sync.Mutex
 	events  []*sdk.Event
@@ -132,7 +134,10 @@ func (h *hub) open() {
 			return whatsapp.New(d)
 		},
 		Intake: func(string, uint64) whatsapp.Handler { return h.take },
-		Changed: func(_ string, _ uint64, c sdk.AccountChange) {
+		Changed: func(id string, _ uint64, c sdk.AccountChange) {
+			if h.onChange != nil {
+				h.onChange(id, c)
+			}
 			h.mu.Lock()
 			defer h.mu.Unlock()
 			h.changes = append(h.changes, c)

@@ -69,6 +69,28 @@ func TestPairsByQRReceivesAndSends(t *testing.T) {
 	require.True(t, held)
 }
 
+// Who sees that an account pairs must see the code, too.
+func TestACodeIsThereAsSoonAsTheStateIsPairing(t *testing.T) {
+	told := make(chan string, 64)
+	h := newHub(t, func(h *hub) {
+		h.onChange = func(id string, c sdk.AccountChange) {
+			if c.State == account.StatePairing {
+				qr, _ := h.Live(id)
+				told <- qr
+			}
+		}
+	})
+	_, err := h.Create(within(t), store.Account{ID: "a"})
+	require.NoError(t, err)
+	h.waitState("a", account.StatePairing, "")
+	select {
+	case qr := <-told:
+		require.NotEmpty(t, qr)
+	case <-within(t).Done():
+		t.Fatal("the change was not told")
+	}
+}
+
 func TestOfflineMessagesArriveAfterDisconnectAndConnect(t *testing.T) {
 	h := newHub(t)
 	_, dev := h.pair("a", "15550001")

@@ -130,8 +130,15 @@ func (o *owner) snapshot() Status {
 
 // move changes the state, tells everyone, and writes it down. Whether that succeeds
 // does not matter to the account: the state is what it is.
-func (o *owner) move(state, reason string) {
+func (o *owner) move(state, reason string) { o.shift(state, reason, "") }
+
+// shift is move with a pairing string to show from the same moment on; "" leaves the
+// one on display as long as the account pairs.
+func (o *owner) shift(state, reason, code string) {
 	o.mu.Lock()
+	if code != "" {
+		o.status.QR = code
+	}
 	from := o.status.State
 	if from == state && o.status.Reason == reason {
 		o.mu.Unlock()
@@ -157,9 +164,7 @@ func (o *owner) move(state, reason string) {
 
 // show puts a pairing string on display.
 func (o *owner) show(code string) {
-	o.mu.Lock()
-	o.status.QR = code
-	o.mu.Unlock()
+	o.shift(StatePairing, "", code)
 	if o.m.deps.QR != nil {
 		o.m.deps.QR(o.id, code)
 	}

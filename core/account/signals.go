@@ -88,7 +88,6 @@ func (o *owner) nextCode(d time.Duration) {
 	}
 	code := s.codes[0]
 	s.codes = s.codes[1:]
-	o.move(StatePairing, "")
 	o.show(code)
 	o.after(d, func() { o.nextCode(otherCode) })
 }
