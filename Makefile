@@ -19,7 +19,7 @@ build: ## Build bin/wildcat and the example connector
 test: ## Run all tests: conformance suites, stories through the real binary, the short crash story
 	$(GO) test -timeout 10m ./...
 
-race: ## Run all tests under the race detector (needs cgo and a C compiler, $(CC))
+race: ## Run all tests under the race detector (needs cgo and a C compiler: cc, or CC=...)
 	CGO_ENABLED=1 CC=$(CC) $(GO) test -race -timeout 20m ./...
 
 lint: ## Check formatting, style and the layers

@@ -247,7 +247,7 @@ func (d *demo) pair(ctx context.Context) (string, error) {
 // invite says what to try, and waits until the user has had enough.
 func (d *demo) invite(ctx context.Context) {
 	_, _ = fmt.Fprintf(d.out, `
-Everything is left running. Try:
+All %[7]d steps passed. Everything is left running. Try:
   curl %[1]s/accounts
   curl '%[1]s/messages?limit=5'
   curl -X POST %[1]s/accounts/%[3]s/message/send -H 'Content-Type: application/json' -d '{"to":"%[4]s","message":"hello"}'
@@ -256,7 +256,7 @@ Everything is left running. Try:
   curl %[1]s/metrics
 The configuration, the data and the connector's file are in %[6]s
 Press Ctrl-C to end it.
-`, d.hubP.URL, d.sandboxP.URL, demoAccount, stranger(0), demoNumber, d.dir)
+`, d.hubP.URL, d.sandboxP.URL, demoAccount, stranger(0), demoNumber, d.dir, d.steps)
 	select {
 	case <-ctx.Done():
 	case <-d.hubP.Done():

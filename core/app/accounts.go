@@ -10,6 +10,7 @@ import (
 	"github.com/mdp/qrterminal/v3"
 
 	"github.com/wildcathub/wildcat/core/account"
+	"github.com/wildcathub/wildcat/core/deliver"
 	"github.com/wildcathub/wildcat/core/pipeline"
 	"github.com/wildcathub/wildcat/core/send"
 	"github.com/wildcathub/wildcat/core/whatsapp"
@@ -23,7 +24,7 @@ const writeTimeout = 30 * time.Second
 // that they prove, and its connection to its queue of sends.
 func (a *App) newAccounts() (*account.Manager, error) {
 	return account.New(account.Config{AutoConnect: a.cfg.Accounts.AutoConnect, Reconnect: a.cfg.WhatsApp.Reconnect}, account.Deps{
-		Store: a.store, Devices: a.devices, Outbox: a.sends, Logger: a.deps.Logger, Registerer: a.metrics,
+		Store: a.store, Devices: a.devices, Outbox: numbered{store: a.store, sends: a.sends, log: a.log}, Logger: a.deps.Logger, Registerer: a.metrics,
 		NewClient: func(d whatsapp.Deps) (whatsapp.Client, error) {
 			d.HTTP, d.Sends = a.network.HTTP, a.store
 			return whatsapp.New(d)
@@ -35,6 +36,22 @@ func (a *App) newAccounts() (*account.Manager, error) {
 		Connected: a.greet,
 		QR:        a.showQR,
 	})
+}
+
+// forgetful is the accounts as the API sees them: one that is deleted is forgotten by
+// the outbox too.
+type forgetful struct {
+	*account.Manager
+	outbox *deliver.Outbox
+}
+
+// Delete implements api.Accounts.
+func (f forgetful) Delete(ctx context.Context, id string) error {
+	if err := f.Manager.Delete(ctx, id); err != nil {
+		return err
+	}
+	f.outbox.ForgetAccount(id)
+	return nil
 }
 
 // intake stores an event and, if it is a receipt, lets the sends that it names know

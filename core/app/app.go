@@ -100,7 +100,9 @@ func New(ctx context.Context, cfg *config.Config, deps Deps) (app *App, err erro
 	render := whatsapp.Renderer{}
 	events := &eventSource{}
 	if a.outbox, err = deliver.New(deliver.Config{
-		InFlight: cfg.Deliver.InFlight, Retry: cfg.Deliver.Retry, Journal: filepath.Join(cfg.Data, "inflight"),
+		// No journal of what is in flight: no connector runs foreign code in this process, so a
+		// death of it says nothing about the delivery, and must not bury one.
+		InFlight: cfg.Deliver.InFlight, Retry: cfg.Deliver.Retry,
 	}, deliver.Deps{
 		Store: a.store, Events: events, Logger: deps.Logger, Registerer: a.metrics, Epoch: lease.Epoch,
 	}); err != nil {
@@ -134,7 +136,7 @@ func New(ctx context.Context, cfg *config.Config, deps Deps) (app *App, err erro
 		return nil, err
 	}
 	if a.api, err = api.New(api.Config{Server: cfg.Server, Network: cfg.WhatsApp.Network, Version: deps.Version}, api.Deps{
-		Accounts: a.accounts, Sender: a.sends, Messages: a.store, Webhooks: a.registry,
+		Accounts: forgetful{a.accounts, a.outbox}, Sender: a.sends, Messages: a.store, Webhooks: a.registry,
 		Deliveries: deliveries{store: a.store, outbox: a.outbox}, Tracer: tracer{a.store},
 		Connectors: connectors{cfg: cfg, registry: a.registry, outbox: a.outbox}, Rules: rules{set}, Health: health{a},
 		Gatherer: a.metrics, Registerer: a.metrics, Logger: deps.Logger,

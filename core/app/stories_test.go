@@ -78,6 +78,9 @@ func TestStories(t *testing.T) {
 			s := &stage{}
 			env.Values[stageKey{}] = s
 			env.Setenv("PATH", binaries+string(os.PathListSeparator)+env.Getenv("PATH"))
+			for _, name := range []string{"HOST", "PORT", "MONGO_URL", "DB_NAME", "ADMIN_NUMBER", "AUTO_CONNECT_ON_START", "LOG_LEVEL", "FFMPEG_PATH"} {
+				env.Setenv(name, "") // the stories bring their own configuration
+			}
 			env.Setenv("SOURCE", source)
 			env.Setenv("BIN", binaries)
 			env.Defer(func() {
@@ -94,21 +97,22 @@ func TestStories(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"sandbox-start": sandboxStart,
-			"hub-start":     hubStart,
-			"end":           stopCmd,
-			"pair":          pairCmd,
-			"phone-add":     phoneAdd,
-			"phone-send":    phoneSend,
-			"phone-batch":   phoneBatch,
-			"phone-shows":   phoneShows,
-			"phone-order":   phoneOrder,
-			"rest":          restCmd,
-			"until-rest":    untilRest,
-			"receiver":      receiverCmd,
-			"receiver-has":  receiverHas,
-			"lines-have":    linesHave,
-			"template":      templateCmd,
+			"sandbox-start":  sandboxStart,
+			"hub-start":      hubStart,
+			"end":            stopCmd,
+			"pair":           pairCmd,
+			"phone-add":      phoneAdd,
+			"phone-send":     phoneSend,
+			"phone-batch":    phoneBatch,
+			"phone-shows":    phoneShows,
+			"phone-order":    phoneOrder,
+			"rest":           restCmd,
+			"until-rest":     untilRest,
+			"receiver":       receiverCmd,
+			"receiver-has":   receiverHas,
+			"receiver-lacks": receiverLacks,
+			"lines-have":     linesHave,
+			"template":       templateCmd,
 		},
 	})
 }
@@ -366,6 +370,16 @@ func receiverHas(ts *testscript.TestScript, neg bool, args []string) {
 		}
 		return s.hook.Arrivals(), nil
 	})
+}
+
+// receiverLacks prefix: no text that came begins so.
+func receiverLacks(ts *testscript.TestScript, neg bool, args []string) {
+	want(ts, neg, args, 1, "receiver-lacks prefix")
+	for _, a := range stageOf(ts).hook.Arrivals() {
+		if strings.HasPrefix(a.Text, args[0]) {
+			ts.Fatalf("%q came", a.Text)
+		}
+	}
 }
 
 // linesHave file account least

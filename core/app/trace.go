@@ -26,7 +26,8 @@ func (t tracer) Trace(ctx context.Context, account, id string) (api.Trace, error
 	}
 	tr := api.Trace{Event: se.Event, Stages: []api.TraceStage{{Stage: "stored", At: se.StoredAt}}}
 	if len(se.Verdict) > 0 {
-		tr.Stages = append(tr.Stages, api.TraceStage{Stage: "ruled"})
+		// The verdict and what follows from it are one transaction on SQLite.
+		tr.Stages = append(tr.Stages, api.TraceStage{Stage: "ruled", At: se.DoneAt})
 		tr.Verdict = withoutPayloads(se.Verdict)
 	}
 	if se.Stage >= store.StageDone {

@@ -164,6 +164,36 @@ func (o *Outbox) RemoveEndpoint(ctx context.Context, id string) error {
 	return nil
 }
 
+// ForgetAccount drops what is in memory of an account whose records were deleted:
+// nothing more of it is delivered, and what an account of the same id gets later is
+// not taken for it.
+func (o *Outbox) ForgetAccount(account string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	now := o.now()
+	for _, ep := range o.order {
+		for ref, l := range ep.lanes {
+			if ref.Account != account {
+				continue
+			}
+			var under []*item // under way: they end, and their outcomes find no row
+			for _, it := range l.items {
+				switch {
+				case it.flying && it.cancel != nil:
+					it.cancel()
+					under = append(under, it)
+				case it.flying || it.flushing:
+					under = append(under, it)
+				default:
+					o.release(it)
+				}
+			}
+			l.items, l.top, l.more = under, 0, false
+			ep.place(l, now)
+		}
+	}
+}
+
 // DetachEndpoint stops serving an endpoint and leaves its deliveries queued in the
 // store, for when it is added again. An unknown one is a success.
 func (o *Outbox) DetachEndpoint(ctx context.Context, id string) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"path/filepath"
 	"sync"
@@ -19,7 +20,11 @@ import (
 	"github.com/wildcathub/wildcat/sdk"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	// Each of the property's runs meets real back-offs: 30 take seconds, 100 half a minute.
+	_ = flag.Set("rapid.checks", "30")
+	goleak.VerifyTestMain(m)
+}
 
 // echoRule answers every message and notes the order in which it saw them.
 type echoRule struct {

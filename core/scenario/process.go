@@ -55,7 +55,7 @@ type Command struct {
 // ends when this process does, since its standard input closes.
 func StartProcess(ctx context.Context, c Command) (*Process, error) {
 	cmd := exec.Command(c.Exe, c.Args...) //nolint:noctx // its end is Stop or Kill, which also wait
-	cmd.Env = append(os.Environ(), c.Env...)
+	cmd.Env = append(environment(), c.Env...)
 	cmd.Dir = c.Dir
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
@@ -110,6 +110,21 @@ func StartProcess(ctx context.Context, c Command) (*Process, error) {
 		p.Kill()
 		return nil, ctx.Err()
 	}
+}
+
+// environment is this process's without what configures a hub: a scenario brings its
+// own configuration, whatever the user's shell or .env has set.
+func environment() []string {
+	var env []string
+	for _, kv := range os.Environ() {
+		name, _, _ := strings.Cut(kv, "=")
+		switch name {
+		case "HOST", "PORT", "MONGO_URL", "DB_NAME", "ADMIN_NUMBER", "AUTO_CONNECT_ON_START", "LOG_LEVEL", "FFMPEG_PATH":
+		default:
+			env = append(env, kv)
+		}
+	}
+	return env
 }
 
 func errOr(err error, text string) error {

@@ -31,6 +31,9 @@ type Config struct {
 	// MaxUncertain is how many attempts may end uncertain before the send is given
 	// up as unknown, so that one message cannot hold up an account for ever; 0 means 10.
 	MaxUncertain int
+	// MaxUnsent is how often, while one connection lasts, a message may fail before it
+	// leaves until it is failed for the same reason; 0 means 10.
+	MaxUnsent int
 }
 
 // Store is what the queue needs of the store.
@@ -73,6 +76,9 @@ type Queue struct {
 	log     *slog.Logger
 	results *prometheus.CounterVec
 	took    prometheus.Histogram
+	// started tells the callers of this process from those of a dead one. In whole
+	// milliseconds, as the store keeps times.
+	started time.Time
 
 	mu      sync.Mutex
 	wake    map[string]chan struct{}
@@ -91,6 +97,9 @@ func New(cfg Config, deps Deps) (*Queue, error) {
 	if cfg.MaxUncertain <= 0 {
 		cfg.MaxUncertain = 10
 	}
+	if cfg.MaxUnsent <= 0 {
+		cfg.MaxUnsent = 10
+	}
 	if deps.Now == nil {
 		deps.Now = time.Now
 	}
@@ -104,10 +113,10 @@ func New(cfg Config, deps Deps) (*Queue, error) {
 		deps.Registerer = prometheus.NewRegistry()
 	}
 	q := &Queue{
-		cfg: cfg, deps: deps, log: deps.Logger.With("component", "send"),
+		cfg: cfg, deps: deps, log: deps.Logger.With("component", "send"), started: deps.Now().Truncate(time.Millisecond),
 		wake: make(map[string]chan struct{}), waiters: make(map[string][]chan struct{}), epochs: make(map[string]uint64),
 		results: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "wildcat_sends_total", Help: "Attempts to send, by result (sent, refused, requeued, uncertain, repeated, unknown, confirmed).",
+			Name: "wildcat_sends_total", Help: "Attempts to send, by result (sent, refused, requeued, unsendable, withdrawn, uncertain, repeated, unknown, confirmed).",
 		}, []string{"result"}),
 		took: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "wildcat_send_duration_seconds", Help: "Time from handing a message to WhatsApp to its acceptance.",

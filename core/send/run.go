@@ -26,9 +26,10 @@ const (
 func (q *Queue) Run(ctx context.Context, account string, epoch uint64, s whatsapp.Sender) {
 	q.own(account, epoch)
 	log := q.log.With("account", account)
+	r := &connection{q: q, account: account, epoch: epoch, sender: s, unsent: make(map[string]int)}
 	var wait time.Duration
 	for ctx.Err() == nil {
-		err := q.drain(ctx, account, epoch, s)
+		err := r.drain(ctx)
 		if err == nil {
 			wait = 0
 			q.sleep(ctx, account, idlePoll, true)
@@ -58,28 +59,38 @@ func (q *Queue) sleep(ctx context.Context, account string, d time.Duration, bell
 	}
 }
 
+// connection is one Run.
+type connection struct {
+	q       *Queue
+	account string
+	epoch   uint64
+	sender  whatsapp.Sender
+	// unsent counts, by send, the failures of this connection before anything left.
+	unsent map[string]int
+}
+
 // drain sends until nothing is left. Uncertain sends go first: a later message of
 // the same chat must not overtake an earlier one that may not have gone out.
-func (q *Queue) drain(ctx context.Context, account string, epoch uint64, s whatsapp.Sender) error {
+func (c *connection) drain(ctx context.Context) error {
 	for ctx.Err() == nil {
-		uncertain, err := q.deps.Store.ListSends(ctx, store.SendQuery{Account: account, State: store.SendSending, Limit: pageSize})
+		uncertain, err := c.q.deps.Store.ListSends(ctx, store.SendQuery{Account: c.account, State: store.SendSending, Limit: pageSize})
 		if err != nil {
 			return fmt.Errorf("list uncertain sends: %w", err)
 		}
 		for _, snd := range uncertain {
-			if err := q.recover(ctx, snd, epoch, s); err != nil {
+			if err := c.recover(ctx, snd); err != nil {
 				return err
 			}
 		}
 		if len(uncertain) == pageSize {
 			continue
 		}
-		queued, err := q.deps.Store.ListSends(ctx, store.SendQuery{Account: account, State: store.SendQueued, Limit: pageSize})
+		queued, err := c.q.deps.Store.ListSends(ctx, store.SendQuery{Account: c.account, State: store.SendQueued, Limit: pageSize})
 		if err != nil {
 			return fmt.Errorf("list queued sends: %w", err)
 		}
 		for _, snd := range queued {
-			if err := q.attempt(ctx, snd, epoch, s); err != nil {
+			if err := c.next(ctx, snd); err != nil {
 				return err
 			}
 		}
@@ -90,18 +101,27 @@ func (q *Queue) drain(ctx context.Context, account string, epoch uint64, s whats
 	return ctx.Err()
 }
 
+// next sends what is queued. A request without a key whose caller died with an earlier
+// process is withdrawn: the caller was cut off, and will ask again.
+func (c *connection) next(ctx context.Context, snd store.Send) error {
+	if !snd.Repeat && snd.EventID == "" && snd.CreatedAt.Before(c.q.started) {
+		return c.q.fail(ctx, snd, c.epoch, "caller_gone", "withdrawn")
+	}
+	return c.attempt(ctx, snd)
+}
+
 // recover decides what becomes of an uncertain send. Receipts that prove it went
 // out were handled as they came (Confirm), so none is known here.
-func (q *Queue) recover(ctx context.Context, snd store.Send, epoch uint64, s whatsapp.Sender) error {
+func (c *connection) recover(ctx context.Context, snd store.Send) error {
 	switch {
-	case !snd.Repeat, q.cfg.AtMostOnce:
-		return q.giveUp(ctx, snd, epoch, "uncertain")
-	case snd.Attempt >= q.cfg.MaxUncertain:
-		return q.giveUp(ctx, snd, epoch, "unconfirmed")
+	case !snd.Repeat, c.q.cfg.AtMostOnce:
+		return c.q.giveUp(ctx, snd, c.epoch, "uncertain")
+	case snd.Attempt >= c.q.cfg.MaxUncertain:
+		return c.q.giveUp(ctx, snd, c.epoch, "unconfirmed")
 	}
-	q.results.WithLabelValues("repeated").Inc()
-	q.log.Info("repeating an uncertain send", "account", snd.Account, "message_id", snd.WAID, "attempt", snd.Attempt+1)
-	return q.attempt(ctx, snd, epoch, s)
+	c.q.results.WithLabelValues("repeated").Inc()
+	c.q.log.Info("repeating an uncertain send", "account", snd.Account, "message_id", snd.WAID, "attempt", snd.Attempt+1)
+	return c.attempt(ctx, snd)
 }
 
 func (q *Queue) giveUp(ctx context.Context, snd store.Send, epoch uint64, reason string) error {
@@ -121,7 +141,8 @@ func (q *Queue) giveUp(ctx context.Context, snd store.Send, epoch uint64, reason
 }
 
 // attempt is S1 to S4 of the protocol: durable `sending`, the wire, the outcome.
-func (q *Queue) attempt(ctx context.Context, snd store.Send, epoch uint64, s whatsapp.Sender) error {
+func (c *connection) attempt(ctx context.Context, snd store.Send) error {
+	q, s, epoch := c.q, c.sender, c.epoch
 	moved, err := q.deps.Store.MoveSend(ctx, store.SendMove{
 		ID: snd.ID, From: snd.State, To: store.SendSending, Attempt: snd.Attempt, Epoch: epoch, At: q.deps.Now(),
 	})
@@ -143,22 +164,17 @@ func (q *Queue) attempt(ctx context.Context, snd store.Send, epoch uint64, s wha
 	switch {
 	case err == nil:
 		q.took.Observe(q.deps.Now().Sub(start).Seconds())
-		if err := q.sent(wctx, moved, accepted.At); err != nil {
+		if err := q.accepted(ctx, moved, accepted.At); err != nil {
 			return err
 		}
 		q.results.WithLabelValues("sent").Inc()
 		log.Info("message sent", "duration", q.deps.Now().Sub(start))
 		return nil
 	case errors.As(err, &refused):
-		return q.refused(wctx, moved, epoch, refused)
+		log.Warn("WhatsApp refused a message", "reason", refused.Reason, "code", refused.Code)
+		return q.fail(wctx, moved, epoch, refused.Reason, "refused")
 	case errors.Is(err, whatsapp.ErrNotSent):
-		q.results.WithLabelValues("requeued").Inc()
-		if _, merr := q.deps.Store.MoveSend(wctx, store.SendMove{
-			ID: moved.ID, From: store.SendSending, To: store.SendQueued, Attempt: moved.Attempt, Epoch: epoch, At: q.deps.Now(),
-		}); merr != nil && !errors.Is(merr, store.ErrStale) {
-			return fmt.Errorf("queue send %s again: %w", moved.ID, merr)
-		}
-		return fmt.Errorf("send %s: %w", moved.ID, err)
+		return c.unsendable(wctx, moved, err)
 	default:
 		q.results.WithLabelValues("uncertain").Inc()
 		log.Warn("send is uncertain", "err", err)
@@ -166,16 +182,72 @@ func (q *Queue) attempt(ctx context.Context, snd store.Send, epoch uint64, s wha
 	}
 }
 
-func (q *Queue) refused(ctx context.Context, snd store.Send, epoch uint64, refused *whatsapp.RefusedError) error {
-	q.results.WithLabelValues("refused").Inc()
+// unsendable queues again what did not leave. What fails so again and again while the
+// connection is up would hold up the account for ever, and is failed.
+func (c *connection) unsendable(ctx context.Context, snd store.Send, cause error) error {
+	c.q.results.WithLabelValues("requeued").Inc()
+	_, err := c.q.deps.Store.MoveSend(ctx, store.SendMove{
+		ID: snd.ID, From: store.SendSending, To: store.SendQueued, Attempt: snd.Attempt, Epoch: c.epoch, At: c.q.deps.Now(),
+	})
+	if err != nil && !errors.Is(err, store.ErrStale) {
+		return fmt.Errorf("queue send %s again: %w", snd.ID, err)
+	}
+	if c.unsent[snd.ID]++; err == nil && c.unsent[snd.ID] >= c.q.cfg.MaxUnsent {
+		snd.State, snd.Attempt = store.SendQueued, 0
+		c.q.log.Warn("message cannot be sent", "account", snd.Account, "message_id", snd.WAID, "err", cause)
+		return c.q.fail(ctx, snd, c.epoch, "unsendable", "unsendable")
+	}
+	return fmt.Errorf("send %s: %w", snd.ID, cause)
+}
+
+// accepted records WhatsApp's acceptance. A store that fails does not make it
+// uncertain: it is tried again for as long as the connection lasts.
+func (q *Queue) accepted(ctx context.Context, snd store.Send, at time.Time) error {
+	wait := retryMin
+	for {
+		err := q.sent(context.WithoutCancel(ctx), snd, at)
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		q.log.Warn("an accepted message waits to be recorded", "account", snd.Account, "message_id", snd.WAID, "err", err, "duration", wait)
+		q.sleep(ctx, snd.Account, time.Duration(float64(wait)*(0.5+q.deps.Rand())), false)
+		wait = min(2*wait, retryMax)
+	}
+}
+
+// fail ends a send for good.
+func (q *Queue) fail(ctx context.Context, snd store.Send, epoch uint64, reason, result string) error {
 	_, err := q.deps.Store.MoveSend(ctx, store.SendMove{
-		ID: snd.ID, From: store.SendSending, To: store.SendFailed, Attempt: snd.Attempt, Epoch: epoch, Reason: refused.Reason, At: q.deps.Now(),
+		ID: snd.ID, From: snd.State, To: store.SendFailed, Attempt: snd.Attempt, Epoch: epoch, Reason: reason, At: q.deps.Now(),
 	})
 	if err != nil && !errors.Is(err, store.ErrStale) {
 		return fmt.Errorf("mark send %s failed: %w", snd.ID, err)
 	}
-	q.log.Warn("WhatsApp refused a message", "account", snd.Account, "message_id", snd.WAID, "reason", refused.Reason, "code", refused.Code)
+	q.results.WithLabelValues(result).Inc()
 	q.settled(snd.ID)
+	return nil
+}
+
+// Discard fails what waits to be sent or is uncertain: the account is linked to
+// another number now, which must not say what the old one was asked to.
+func (q *Queue) Discard(ctx context.Context, account string, epoch uint64, reason string) error {
+	for _, state := range []store.SendState{store.SendQueued, store.SendSending} {
+		for after := ""; ; {
+			page, err := q.deps.Store.ListSends(ctx, store.SendQuery{Account: account, State: state, After: after, Limit: pageSize})
+			if err != nil {
+				return fmt.Errorf("list sends: %w", err)
+			}
+			if len(page) == 0 {
+				break
+			}
+			after = page[len(page)-1].ID
+			for _, snd := range page {
+				if err := q.fail(ctx, snd, epoch, reason, "withdrawn"); err != nil {
+					return err
+				}
+			}
+		}
+	}
 	return nil
 }
 

@@ -327,3 +327,84 @@ func TestASupersededOwnerSendsNothing(t *testing.T) {
 	require.Equal(t, []string{"other"}, w.texts())
 	require.Equal(t, store.SendSending, f.state(s.ID).State)
 }
+
+func TestWhatNeverLeavesIsFailedInTheEndAndSpendsNoAttempt(t *testing.T) {
+	f := newFixture(t, Config{MaxUnsent: 3, MaxUncertain: 2})
+	w := &wire{answer: func(_ int, m whatsapp.Outgoing) error {
+		if string(m.Payload) == "never" {
+			return fmt.Errorf("%w: no devices", whatsapp.ErrNotSent)
+		}
+		return nil
+	}}
+	r := text("never")
+	r.Key = "k"
+	s, err := f.queue.Enqueue(t.Context(), r)
+	require.NoError(t, err)
+	behind, err := f.queue.Enqueue(t.Context(), text("behind"))
+	require.NoError(t, err)
+	f.run(w)
+	f.until(behind.ID, store.SendSent)
+	got := f.until(s.ID, store.SendFailed)
+	require.Equal(t, "unsendable", got.Reason)
+	require.Zero(t, got.Attempt)
+	require.Equal(t, []string{"never", "never", "never", "behind"}, w.texts())
+}
+
+// flaky fails to record an acceptance, at first.
+type flaky struct {
+	events
+	mu   sync.Mutex
+	left int
+}
+
+func (f *flaky) AppendSent(ctx context.Context, ev *sdk.Event, mark store.SentMark) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.left--; f.left >= 0 {
+		return errors.New("database is locked")
+	}
+	return f.events.AppendSent(ctx, ev, mark)
+}
+
+func TestAnAcceptedMessageIsNotRepeatedWhenItCannotBeRecorded(t *testing.T) {
+	f := newFixture(t, Config{})
+	f.queue.deps.Events = &flaky{events: events{f.store}, left: 2}
+	w := &wire{}
+	f.run(w)
+	got, err := f.queue.Send(t.Context(), text("x"))
+	require.NoError(t, err)
+	require.NotEmpty(t, got.MessageID)
+	require.Len(t, w.texts(), 1)
+}
+
+func TestRequestsOfADeadProcessWithoutAKeyAreWithdrawn(t *testing.T) {
+	f := newFixture(t, Config{})
+	old, err := f.queue.Enqueue(t.Context(), text("old"))
+	require.NoError(t, err)
+	r := text("kept")
+	r.Key = "k"
+	_, err = f.queue.Enqueue(t.Context(), r)
+	require.NoError(t, err)
+	f.queue.started = time.Now().Add(time.Second) // the next process
+	w := &wire{}
+	f.run(w)
+	require.Equal(t, "caller_gone", f.until(old.ID, store.SendFailed).Reason)
+	require.Eventually(t, func() bool { return len(w.texts()) == 1 }, 10*time.Second, time.Millisecond)
+	require.Equal(t, []string{"kept"}, w.texts())
+}
+
+func TestDiscardFailsWhatWaitsAndWhatIsUncertain(t *testing.T) {
+	f := newFixture(t, Config{})
+	var ids []string
+	for i := range 40 {
+		s, err := f.queue.Enqueue(t.Context(), text(fmt.Sprint(i)))
+		require.NoError(t, err)
+		ids = append(ids, s.ID)
+	}
+	_, err := f.store.MoveSend(t.Context(), store.SendMove{ID: ids[0], From: store.SendQueued, To: store.SendSending, Epoch: 1, At: time.Now()})
+	require.NoError(t, err)
+	require.NoError(t, f.queue.Discard(t.Context(), "a", 1, "other_number"))
+	for _, id := range ids {
+		require.Equal(t, store.SendFailed, f.state(id).State)
+	}
+}

@@ -42,7 +42,8 @@ type Send struct {
 	// Repeat says whether an uncertain send may go out again (with the same id).
 	Repeat bool
 	State  SendState
-	// Attempt counts how often it entered SendSending.
+	// Attempt counts how often it entered SendSending, less the times that it went back to
+	// SendQueued: how often it may have left.
 	Attempt int
 	Epoch   uint64
 	Reason  string
@@ -86,7 +87,7 @@ type Sends interface {
 	// SendByKey returns an account's send with this Idempotency-Key, or ErrNotFound.
 	SendByKey(ctx context.Context, account, key string) (Send, error)
 	// MoveSend changes the state and returns the new record; entering SendSending
-	// adds one to Attempt. ErrStale if it is not in From, or fenced.
+	// adds one to Attempt, entering SendQueued takes one back. ErrStale if it is not in From, or fenced.
 	MoveSend(ctx context.Context, m SendMove) (Send, error)
 	// ListSends returns a page.
 	ListSends(ctx context.Context, q SendQuery) ([]Send, error)

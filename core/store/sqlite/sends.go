@@ -146,6 +146,8 @@ func (s *Store) MoveSend(ctx context.Context, m store.SendMove) (store.Send, err
 		switch m.To {
 		case store.SendSending:
 			out.Attempt++
+		case store.SendQueued: // it did not leave
+			out.Attempt = max(out.Attempt-1, 0)
 		case store.SendSent:
 			out.SentAt = out.UpdatedAt
 		}
