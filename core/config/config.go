@@ -27,10 +27,10 @@ type Config struct {
 	Media      MediaConfig       `yaml:"media"`
 	Egress     EgressConfig      `yaml:"egress"`
 
-	// places is where each key's value stands in the file, by path; origins names the
-	// environment variable that overrode it.
-	places  map[string]place
-	origins map[string]string
+	// places is where each key's value stands in the file, keys where the key itself
+	// does, by path; origins names the environment variable that overrode it.
+	places, keys map[string]place
+	origins      map[string]string
 }
 
 // ServerConfig is the REST listener.

@@ -32,8 +32,8 @@ type decoder struct {
 	file     string
 	env      func(string) (string, bool)
 	problems Problems
-	// places is where each key's value stands, by path.
-	places map[string]place
+	// places is where each key's value stands, keys where the key itself does, by path.
+	places, keys map[string]place
 	// raw is what was written where a reference was expanded: messages show it in
 	// place of the value, which may be a secret.
 	raw   map[*yaml.Node]string
@@ -51,6 +51,16 @@ func (d *decoder) problem(n *yaml.Node, format string, args ...any) {
 }
 
 func (d *decoder) full() bool { return len(d.problems) >= maxProblems }
+
+// keyed says of the problems that came after the first ones which key they are about,
+// unless that is known more closely.
+func (d *decoder) keyed(first int, path string) {
+	for i := first; i < len(d.problems); i++ {
+		if d.problems[i].Key == "" {
+			d.problems[i].Key = path
+		}
+	}
+}
 
 // enter follows aliases, expands references, notes the place, and says whether there is
 // a value to decode: null leaves the default.
@@ -98,6 +108,7 @@ func (d *decoder) enter(n *yaml.Node, path string, depth int) (*yaml.Node, bool)
 
 // decode writes a node into v, which holds the default.
 func (d *decoder) decode(n *yaml.Node, v reflect.Value, path string, depth int) {
+	defer d.keyed(len(d.problems), path)
 	n, ok := d.enter(n, path, depth)
 	if !ok {
 		return
@@ -132,11 +143,14 @@ func (d *decoder) object(n *yaml.Node, v reflect.Value, path string, depth int) 
 		return
 	}
 	fields := fieldsOf(v.Type())
-	for _, pair := range d.pairs(n) {
+	for _, pair := range d.pairs(n, path) {
 		key, value := pair[0], pair[1]
 		index, known := fields[key.Value]
 		if !known {
-			d.problem(key, "unknown field %q%s", key.Value, d.hint(key.Value, v.Type(), fields))
+			meant, hint := d.hint(key.Value, v.Type())
+			before := len(d.problems)
+			d.problem(key, "unknown field %q%s", key.Value, hint)
+			d.keyed(before, join(path, meant))
 			continue
 		}
 		d.decode(value, v.Field(index), join(path, key.Value), depth+1)
@@ -144,18 +158,19 @@ func (d *decoder) object(n *yaml.Node, v reflect.Value, path string, depth int) 
 }
 
 // hint suggests a key of this object, or says where in the file this very key belongs.
-func (d *decoder) hint(key string, t reflect.Type, fields map[string]int) string {
-	names := make([]string, 0, len(fields))
+// meant is the key of this object that was probably meant, or else what was written.
+func (d *decoder) hint(key string, t reflect.Type) (meant, text string) {
+	names := make([]string, 0, t.NumField())
 	for i := range t.NumField() {
 		if name := tag(t.Field(i)); name != "" {
 			names = append(names, name)
 		}
 	}
 	if d.full() {
-		return ""
+		return key, ""
 	}
-	if s := suggest(key, names); s != "" {
-		return s
+	if near := nearest(key, names); near != "" {
+		return near, didYouMean(near)
 	}
 	for _, distance := range []int{0, 1} {
 		if len(key) > 64 {
@@ -164,15 +179,15 @@ func (d *decoder) hint(key string, t reflect.Type, fields map[string]int) string
 		for _, known := range Keys() {
 			last := known[strings.LastIndexByte(known, '.')+1:]
 			if !strings.Contains(known, "[") && editDistance(strings.ToLower(key), last) == distance {
-				return fmt.Sprintf(", did you mean %q?", known)
+				return key, didYouMean(known)
 			}
 		}
 	}
-	return ""
+	return key, ""
 }
 
 // pairs returns a mapping's keys and values, without those that are no string or come again.
-func (d *decoder) pairs(n *yaml.Node) [][2]*yaml.Node {
+func (d *decoder) pairs(n *yaml.Node, path string) [][2]*yaml.Node {
 	seen := map[string]int{}
 	var out [][2]*yaml.Node
 	for i := 0; i+1 < len(n.Content); i += 2 {
@@ -183,9 +198,12 @@ func (d *decoder) pairs(n *yaml.Node) [][2]*yaml.Node {
 		case key.ShortTag() == "!!merge":
 			d.problem(key, "merge keys (<<) are not supported")
 		case again:
+			before := len(d.problems)
 			d.problem(key, "field %q is given twice, first in line %d", key.Value, line)
+			d.keyed(before, join(path, key.Value))
 		default:
 			seen[key.Value] = key.Line
+			d.keys[join(path, key.Value)] = place{key.Line, key.Column}
 			out = append(out, [2]*yaml.Node{key, value})
 		}
 	}
@@ -203,7 +221,9 @@ func (d *decoder) list(n *yaml.Node, v reflect.Value, path string, depth int) {
 		at := fmt.Sprintf("%s[%d]", path, i)
 		if item.Kind == yaml.ScalarNode && item.ShortTag() == "!!null" {
 			d.places[at] = place{item.Line, item.Column}
+			before := len(d.problems)
 			d.problem(item, "empty entry in a list")
+			d.keyed(before, at)
 			continue
 		}
 		d.decode(item, out.Index(i), at, depth+1)
@@ -214,13 +234,14 @@ func (d *decoder) list(n *yaml.Node, v reflect.Value, path string, depth int) {
 // generic decodes what belongs to a connector: any mapping, in JSON's types.
 func (d *decoder) generic(n *yaml.Node, path string, depth int) map[string]any {
 	out := map[string]any{}
-	for _, pair := range d.pairs(n) {
+	for _, pair := range d.pairs(n, path) {
 		out[pair[0].Value] = d.any(pair[1], join(path, pair[0].Value), depth+1)
 	}
 	return out
 }
 
 func (d *decoder) any(n *yaml.Node, path string, depth int) any {
+	defer d.keyed(len(d.problems), path)
 	n, ok := d.enter(n, path, depth)
 	if !ok {
 		return nil

@@ -54,7 +54,7 @@ func (d *decoder) environment(cfg *Config) {
 			continue
 		}
 		if want := e.set(cfg, value); want != "" {
-			d.problems = append(d.problems, Problem{File: "environment", Message: fmt.Sprintf("%s: expected %s, not %q", e.name, want, value)})
+			d.problems = append(d.problems, Problem{File: environmentFile, Key: e.path, Message: fmt.Sprintf("%s: expected %s, not %q", e.name, want, value)})
 			continue
 		}
 		cfg.origins[e.path] = e.name

@@ -29,7 +29,9 @@ type Options struct {
 
 // Load reads a configuration file, applies the environment, fills in defaults and
 // validates. path "" is DefaultPath in the working directory, which need not exist;
-// a path that is given must. All mistakes are returned together, as Problems.
+// a path that is given must. All mistakes are returned together, as Problems; the
+// configuration comes with them then, as far as it could be read, so that what it
+// names can be checked too. With any other error it is nil.
 func Load(path string, opts Options) (*Config, error) {
 	if opts.Env == nil {
 		opts.Env = os.LookupEnv
@@ -69,12 +71,12 @@ func readFile(path string) ([]byte, error) {
 func parse(path string, data []byte, opts Options) (*Config, error) {
 	cfg := Default()
 	cfg.Path = path
-	cfg.places, cfg.origins = map[string]place{}, map[string]string{}
+	cfg.places, cfg.keys, cfg.origins = map[string]place{}, map[string]place{}, map[string]string{}
 	file := path
 	if file == "" {
 		file = DefaultPath
 	}
-	d := &decoder{file: file, env: opts.Env, places: cfg.places, raw: map[*yaml.Node]string{}}
+	d := &decoder{file: file, env: opts.Env, places: cfg.places, keys: cfg.keys, raw: map[*yaml.Node]string{}}
 	d.document(data, cfg)
 	d.environment(cfg)
 	if opts.Override != nil {
@@ -83,8 +85,12 @@ func parse(path string, data []byte, opts Options) (*Config, error) {
 	cfg.fill()
 	v := newValidator(cfg, d.problems)
 	v.all()
+	if d.full() || d.nodes >= maxNodes {
+		// Not everything was read: what is known of an entry may lack the half that matters.
+		cfg.Rules.Files, cfg.Connectors = nil, nil
+	}
 	if len(v.problems) > 0 {
-		return nil, v.problems.sorted()
+		return cfg, v.problems.Sorted()
 	}
 	return cfg, nil
 }
@@ -163,7 +169,7 @@ func (c *Config) fill() {
 		if k.Ordering == "" {
 			k.Ordering = OrderingBounded
 		}
-		if _, given := c.places[fmt.Sprintf("connectors[%d].retry", i)]; !given && k.Retry == nil {
+		if k.Retry == nil && !c.given(fmt.Sprintf("connectors[%d].retry", i)) {
 			k.Retry = c.Deliver.Retry
 		}
 		if k.Enabled == nil {
@@ -185,27 +191,35 @@ func (c *Config) Position(path string) (line, col int) {
 	return 0, 0
 }
 
-// nearest returns the key of an entry if it is in the file, else the entry.
-func (c *Config) nearest(entry, key string) string {
-	if _, ok := c.places[entry+"."+key]; ok {
-		return entry + "." + key
-	}
-	return entry
+// given says whether a key has a value in the file.
+func (c *Config) given(path string) bool {
+	_, ok := c.places[path]
+	return ok
 }
 
 // Problem returns a mistake at a key, for checks that are made elsewhere: whether a
 // rule compiles, whether a connector accepts its configuration.
 func (c *Config) Problem(path, format string, args ...any) Problem {
-	p := Problem{File: c.Path, Message: fmt.Sprintf(format, args...)}
+	p := Problem{File: c.Path, Key: path, Message: fmt.Sprintf(format, args...)}
 	if p.File == "" {
 		p.File = DefaultPath
 	}
 	if name, ok := c.origins[path]; ok {
-		p.File, p.Message = "environment", name+": "+p.Message
+		p.File, p.Message = environmentFile, name+": "+p.Message
 		return p
 	}
 	if p.Line, p.Column = c.Position(path); p.Line == 0 {
 		p.Message = path + ": " + p.Message
+	}
+	return p
+}
+
+// ProblemAtKey is Problem for a key that should not be there: its place is the key's
+// own instead of its value's.
+func (c *Config) ProblemAtKey(path, format string, args ...any) Problem {
+	p := c.Problem(path, format, args...)
+	if at, ok := c.keys[path]; ok {
+		p.Line, p.Column = at.line, at.column
 	}
 	return p
 }

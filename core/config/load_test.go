@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -33,7 +34,7 @@ func mustParse(t *testing.T, text string, opts Options) *Config {
 func sameAs(want *Config) func(t *testing.T, got *Config) {
 	return func(t *testing.T, got *Config) {
 		t.Helper()
-		ignore := cmpopts.IgnoreFields(Config{}, "Path", "places", "origins")
+		ignore := cmpopts.IgnoreFields(Config{}, "Path", "places", "keys", "origins")
 		require.Empty(t, cmp.Diff(want, got, ignore, cmpopts.EquateEmpty()))
 	}
 }
@@ -249,6 +250,40 @@ connectors:
 	require.Equal(t, "environment: HOST: taken", cfg.Problem("server.host", "taken").String())
 }
 
+func TestWhatCouldBeReadComesWithTheMistakes(t *testing.T) {
+	cfg, err := parse("w.yaml", []byte(`
+server: {prot: 1, port: 81}
+connectors:
+  - {name: a, use: webhook, retry: [x], with: {url: "http://a", ulr: 1}}
+  - {name: b, use: ./prog, sha265: "00", enabled: maybe}
+`[1:]), env("PORT", "http"))
+	var problems Problems
+	require.ErrorAs(t, err, &problems)
+	require.Equal(t, 81, cfg.Server.Port)
+	require.Len(t, cfg.Connectors, 2)
+	require.Equal(t, map[string]any{"url": "http://a", "ulr": 1}, cfg.Connectors[0].With)
+	for path, about := range map[string]bool{
+		"server.port": true, "server.host": false, "server": true,
+		"connectors[0]": true, "connectors[0].use": false, "connectors[0].with": false, "connectors[0].retry[0]": true,
+		"connectors[1].sha256": true, "connectors[1].enabled": true, "connectors[1].use": false, "connectors[11]": false,
+	} {
+		require.Equal(t, about, problems.About(path), path)
+	}
+	require.Equal(t, "w.yaml:3:70: no such thing", cfg.Problem("connectors[0].with.ulr", "no such thing").String())
+	require.Equal(t, "w.yaml:3:65: no such thing", cfg.ProblemAtKey("connectors[0].with.ulr", "no such thing").String())
+	require.Equal(t, "environment", problems[len(problems)-1].File)
+}
+
+func TestAWrongFileNamesNothingThatIsCheckedFurther(t *testing.T) {
+	text := "connectors: [{name: a, use: ./prog}]\n"
+	for i := range 200 {
+		text += fmt.Sprintf("k%d: 1\n", i)
+	}
+	cfg, err := parse("w.yaml", []byte(text), env())
+	require.Error(t, err)
+	require.Empty(t, cfg.Connectors, "its pin may be what was not read")
+}
+
 func TestEntriesGetDefaultsOfTheirOwn(t *testing.T) {
 	cfg := mustParse(t, `
 deliver: {retry: [2s]}
@@ -317,8 +352,9 @@ func FuzzLoad(f *testing.F) {
 	f.Add([]byte("connectors: &a [{with: *a}]"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		cfg, err := parse("w.yaml", data, env("PORT_A", "1"))
-		if (cfg == nil) == (err == nil) {
-			t.Fatal("neither a configuration nor an error, or both")
+		var problems Problems
+		if cfg == nil || err != nil && !errors.As(err, &problems) {
+			t.Fatal("no configuration, or an error that is no list of mistakes")
 		}
 	})
 }

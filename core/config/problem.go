@@ -6,6 +6,9 @@ import (
 	"strings"
 )
 
+// environmentFile stands for the file where a variable is mistaken.
+const environmentFile = "environment"
+
 // Problem is one mistake in the configuration.
 type Problem struct {
 	// File is the configuration file as it was named, or "environment".
@@ -14,6 +17,9 @@ type Problem struct {
 	Line    int
 	Column  int
 	Message string
+	// Key is the path of the key that it is about, such as "server.port"; "" for the
+	// file as a whole. A misspelt key counts as the one that was probably meant.
+	Key string
 }
 
 // String returns file:line:column: message, without the parts that are not known.
@@ -36,12 +42,40 @@ func (p Problems) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// sorted orders by place, so that a mistake in a value and one in how values fit
-// together stand in the order in which the user reads the file.
-func (p Problems) sorted() Problems {
+// About says whether one of the problems concerns this key, something in it or
+// something around it: whether what the configuration holds there is to be relied on.
+func (p Problems) About(path string) bool {
+	for _, one := range p {
+		if one.Key != "" && (within(one.Key, path) || within(path, one.Key)) {
+			return true
+		}
+	}
+	return false
+}
+
+// covers says whether a problem concerns this key or something around it.
+func (p Problems) covers(path string) bool {
+	for _, one := range p {
+		if one.Key != "" && within(path, one.Key) {
+			return true
+		}
+	}
+	return false
+}
+
+// within says whether a path is that of the other one or of something in it.
+func within(path, outer string) bool {
+	rest, ok := strings.CutPrefix(path, outer)
+	return ok && (rest == "" || rest[0] == '.' || rest[0] == '[')
+}
+
+// Sorted orders by place, so that a mistake in a value and one in how values fit
+// together stand in the order in which the user reads the file; what is wrong in the
+// environment comes after. It sorts p itself.
+func (p Problems) Sorted() Problems {
 	sort.SliceStable(p, func(i, j int) bool {
-		if p[i].File != p[j].File {
-			return p[i].File > p[j].File // the file before "environment"
+		if a, b := p[i].File == environmentFile, p[j].File == environmentFile; a != b {
+			return b
 		}
 		if p[i].Line != p[j].Line {
 			return p[i].Line < p[j].Line
@@ -54,6 +88,16 @@ func (p Problems) sorted() Problems {
 // suggest returns `, did you mean "x"?` for the candidate that is nearest to word,
 // or "" when none is near.
 func suggest(word string, candidates []string) string {
+	if near := nearest(word, candidates); near != "" {
+		return didYouMean(near)
+	}
+	return ""
+}
+
+func didYouMean(word string) string { return fmt.Sprintf(", did you mean %q?", word) }
+
+// nearest returns the candidate that is nearest to word, or "" when none is near.
+func nearest(word string, candidates []string) string {
 	if len(word) > 64 {
 		return "" // no slip of the finger; and the distance is quadratic
 	}
@@ -63,10 +107,7 @@ func suggest(word string, candidates []string) string {
 			best, distance = c, d
 		}
 	}
-	if best == "" {
-		return ""
-	}
-	return fmt.Sprintf(", did you mean %q?", best)
+	return best
 }
 
 // editDistance counts insertions, deletions, substitutions and swaps of

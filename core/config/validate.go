@@ -39,23 +39,24 @@ var (
 type validator struct {
 	cfg      *Config
 	problems Problems
-	// unread are the places of values that could not be read: what stands there
-	// instead is a default, and a second message about it would mislead.
-	unread map[place]bool
+	// unread are the values that could not be read: what stands there instead is a
+	// default, and a second message about it would mislead.
+	unread Problems
 }
 
-func newValidator(cfg *Config, unreadable Problems) *validator {
-	v := &validator{cfg: cfg, problems: unreadable, unread: map[place]bool{}}
-	for _, p := range unreadable {
-		v.unread[place{p.Line, p.Column}] = p.Line > 0
+func newValidator(cfg *Config, unread Problems) *validator {
+	v := &validator{cfg: cfg, problems: slices.Clone(unread)}
+	for _, p := range unread {
+		if p.File != environmentFile { // there the file's own value stays
+			v.unread = append(v.unread, p)
+		}
 	}
 	return v
 }
 
 func (v *validator) at(path, format string, args ...any) {
-	p := v.cfg.Problem(path, format, args...)
-	if !v.unread[place{p.Line, p.Column}] {
-		v.problems = append(v.problems, p)
+	if _, overridden := v.cfg.origins[path]; overridden || !v.unread.covers(path) {
+		v.problems = append(v.problems, v.cfg.Problem(path, format, args...))
 	}
 }
 
@@ -170,7 +171,7 @@ func (v *validator) rules() {
 	for i, f := range r.Files {
 		at := fmt.Sprintf("rules.files[%d]", i)
 		if f.File == "" {
-			v.at(v.cfg.nearest(at, "file"), "a rule needs a file")
+			v.at(at+".file", "a rule needs a file")
 			continue
 		}
 		if problem := missing(v.cfg.Resolve(f.File)); problem != "" && *f.Enabled {
@@ -200,7 +201,7 @@ func (v *validator) connectors() {
 		at := fmt.Sprintf("connectors[%d]", i)
 		switch first, again := names[k.Name]; {
 		case k.Name == "":
-			v.at(v.cfg.nearest(at, "name"), "a connector needs a name")
+			v.at(at+".name", "a connector needs a name")
 		case !connectorName.MatchString(k.Name):
 			v.at(at+".name", "expected small letters, digits, _ and -, at most 64, not %q", k.Name)
 		case again:
@@ -210,7 +211,7 @@ func (v *validator) connectors() {
 		}
 		if k.Use == "" {
 			// Whether the program is there is for the one who starts it.
-			v.at(v.cfg.nearest(at, "use"), "a connector needs use: the name of a built-in, or the path of a program")
+			v.at(at+".use", "a connector needs use: the name of a built-in, or the path of a program")
 		}
 		for j, e := range k.Events {
 			if known := EventTypes(); !slices.Contains(known, e) {
@@ -218,7 +219,9 @@ func (v *validator) connectors() {
 			}
 		}
 		v.accounts(at+".accounts", k.Accounts)
-		v.retry(at+".retry", k.Retry)
+		if v.cfg.given(at + ".retry") { // else it is deliver.retry, and no mistake of this entry
+			v.retry(at+".retry", k.Retry)
+		}
 		oneOf(v, at+".ordering", k.Ordering, OrderingBounded, OrderingStrict, OrderingNone)
 		if k.SHA256 != "" {
 			if raw, err := hex.DecodeString(k.SHA256); err != nil || len(raw) != 32 {
