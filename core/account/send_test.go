@@ -1,7 +1,9 @@
 package account_test
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"net"
 	"testing"
 	"time"
@@ -24,27 +26,98 @@ func rendered(t *testing.T, to, text string) whatsapp.Outgoing {
 }
 
 // whatsmeow leaves out a device that it could not encrypt for, and reports success.
-func TestASendDuringWhichTheDeviceStoreFailedIsUncertain(t *testing.T) {
+// Where it fails before the message is written, nothing left.
+func TestASendDuringWhichTheDeviceStoreFailed(t *testing.T) {
 	h := newHub(t)
 	h.pair("a", "15550001")
 	friend := h.phone("15550002")
-	for _, method := range []string{"PutMessageSecret", "GetManySessions", "PutManySessions", "IsTrustedIdentity"} {
+	for _, c := range []struct {
+		method  string
+		notSent bool
+	}{
+		{"GetManyLIDsForPNs", true}, {"GetManySessions", true},
+		{"IsTrustedIdentity", false}, {"PutManySessions", true}, {"GetPrivacyToken", false},
+	} {
 		s := h.waitSender("a")
-		out := rendered(t, "15550002", method)
-		h.faults.Fail(method, 1)
+		out := rendered(t, "15550002", c.method)
+		h.faults.Fail(c.method, 1)
 		_, err := s.Send(within(t), out)
-		require.Error(t, err, method)
-		require.NotErrorIs(t, err, whatsapp.ErrNotSent, method)
+		require.Error(t, err, c.method)
+		require.Equal(t, c.notSent, errors.Is(err, whatsapp.ErrNotSent), "%s: %v", c.method, err)
 		var refused *whatsapp.RefusedError
-		require.False(t, errors.As(err, &refused), method)
+		require.False(t, errors.As(err, &refused), c.method)
 		h.wait("another connection", func() bool { return h.senders["a"] != nil && h.senders["a"] != s })
+		if c.notSent {
+			for _, m := range friend.Received(0) {
+				require.NotEqual(t, out.ID, m.ID, c.method)
+			}
+		}
 
 		_, err = h.waitSender("a").Send(within(t), out)
 		require.NoError(t, err, "the same message again")
 		m, err := friend.WaitMessage(within(t), func(m simulator.Message) bool { return m.ID == out.ID })
 		require.NoError(t, err)
-		require.Equal(t, method, m.Text)
+		require.Equal(t, c.method, m.Text)
 	}
+}
+
+// What is written first for a stranger is the question after its devices; the message
+// comes last.
+func TestAConnectionThatIsCutDuringASend(t *testing.T) {
+	h := newHub(t)
+	cut := &cutter{}
+	h.network.HTTP.Transport = cut.through(h.sim().Addr())
+	h.pair("a", "15550001")
+	sent := 0
+	for n := 1; sent == 0; n++ {
+		require.Less(t, n, 8)
+		number := fmt.Sprint(15551000 + n)
+		friend := h.phone(number)
+		s := h.waitSender("a")
+		out := rendered(t, number, "hello")
+		cut.after(n)
+		_, err := s.Send(within(t), out)
+		cut.after(0)
+		if err == nil {
+			sent = n
+			break
+		}
+		if n == 1 {
+			require.ErrorIs(t, err, whatsapp.ErrNotSent)
+		}
+		if !errors.Is(err, whatsapp.ErrNotSent) {
+			t.Log("uncertain after write", n, err)
+		}
+		h.wait("another connection", func() bool { return h.senders["a"] != nil && h.senders["a"] != s })
+		if errors.Is(err, whatsapp.ErrNotSent) {
+			for _, m := range friend.Received(0) {
+				require.NotEqual(t, out.ID, m.ID, "write %d", n)
+			}
+		}
+		_, err = h.waitSender("a").Send(within(t), out)
+		require.NoError(t, err)
+	}
+	require.Greater(t, sent, 3, "the message itself was cut off, too")
+}
+
+// A send whose time is over is no failure of the device store.
+func TestASendThatRunsOutOfTimeKeepsTheConnection(t *testing.T) {
+	h := newHub(t)
+	_, dev := h.pair("a", "15550001")
+	friend := h.phone("15550002")
+	s := h.waitSender("a")
+	logins := dev.Logins()
+	ctx, cancel := context.WithCancel(within(t))
+	cancel()
+	_, err := s.Send(ctx, rendered(t, "15550002", "too late"))
+	require.ErrorIs(t, err, context.Canceled)
+	require.ErrorIs(t, err, whatsapp.ErrNotSent)
+	out := rendered(t, "15550002", "in time")
+	_, err = s.Send(within(t), out)
+	require.NoError(t, err, "over the same connection")
+	_, err = friend.WaitMessage(within(t), func(m simulator.Message) bool { return m.ID == out.ID })
+	require.NoError(t, err)
+	require.Equal(t, logins, dev.Logins())
 }
 
 func TestAConnectionThatIsOverSendsNothing(t *testing.T) {

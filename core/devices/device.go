@@ -2,6 +2,7 @@ package devices
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -137,8 +138,12 @@ func (d *Device) usableLocked() error {
 }
 
 // note poisons the device if a call of the store failed, and passes err on.
-func (d *Device) note(method string, err error) error {
+func (d *Device) note(ctx context.Context, method string, err error) error {
 	if err == nil || !isFailure(err) {
+		return err
+	}
+	broken := brokenOff(ctx, err)
+	if broken && sendOf(ctx) != nil && harmless(method) {
 		return err
 	}
 	d.mu.Lock()
@@ -153,7 +158,11 @@ func (d *Device) note(method string, err error) error {
 		d.c.renewLIDMap()
 	}
 	if first && !retired {
-		d.log.Error("device store failed", "method", method, "err", err)
+		level := slog.LevelError
+		if broken { // a shutdown: the store is well
+			level = slog.LevelDebug
+		}
+		d.log.Log(ctx, level, "device store failed", "method", method, "err", err)
 		if notify != nil {
 			notify(failed)
 		}
@@ -174,6 +183,31 @@ func isFailure(err error) bool {
 	return true
 }
 
+// brokenOff says whether it was the caller who ended the call.
+func brokenOff(ctx context.Context, err error) bool {
+	if ctx.Err() == nil {
+		return false
+	}
+	var se *sqlite.Error
+	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, sql.ErrTxDone) ||
+		errors.As(err, &se) && se.Code() == sqlite3.SQLITE_INTERRUPT
+}
+
+// harmless names the calls of a send that leave nothing behind when the sender breaks
+// them off: reads, and writes of one statement or transaction. Such a send fails as a whole,
+// with its own context's error, and its ciphertexts are thrown away with it. All other
+// calls poison even then: what they keep in memory (that a session was migrated, a
+// mapping, a contact's name) is believed before it is committed. No call of a
+// decryption is part of a send.
+func harmless(method string) bool {
+	switch method {
+	case "GetManySessions", "PutManySessions", "GetSession", "HasSession", "IsTrustedIdentity", "PutIdentity",
+		"GetSenderKey", "PutSenderKey", "PutMessageSecret", "GetPrivacyToken", "GetLIDForPN", "GetPNForLID", "GetManyLIDsForPNs":
+		return true
+	}
+	return false
+}
+
 // keeper guards saving and deleting the device itself.
 type keeper Device
 
@@ -185,7 +219,7 @@ func (k *keeper) PutDevice(ctx context.Context, dev *store.Device) error {
 	if dev.ID == nil {
 		return d.inner.PutDevice(ctx, dev) // its own error, not a failing store
 	}
-	err := d.call("PutDevice", func() error { return d.inner.PutDevice(ctx, dev) })
+	err := d.call(ctx, "PutDevice", func() error { return d.inner.PutDevice(ctx, dev) })
 	d.dress()
 	return err
 }
@@ -196,19 +230,19 @@ func (k *keeper) DeleteDevice(ctx context.Context, dev *store.Device) error {
 	if dev.ID == nil {
 		return d.inner.DeleteDevice(ctx, dev)
 	}
-	return d.call("DeleteDevice", func() error { return d.inner.DeleteDevice(ctx, dev) })
+	return d.call(ctx, "DeleteDevice", func() error { return d.inner.DeleteDevice(ctx, dev) })
 }
 
 // call makes one call of the store, or fails it for a test.
-func (d *Device) call(method string, f func() error) error {
+func (d *Device) call(ctx context.Context, method string, f func() error) error {
 	if err := d.faults.hit(method); err != nil {
-		return d.note(method, err)
+		return d.note(ctx, method, err)
 	}
-	return d.note(method, f())
+	return d.note(ctx, method, f())
 }
 
-func one[T any](d *Device, method string, f func() (T, error)) (out T, err error) {
-	err = d.call(method, func() error {
+func one[T any](ctx context.Context, d *Device, method string, f func() (T, error)) (out T, err error) {
+	err = d.call(ctx, method, func() error {
 		out, err = f()
 		return err
 	})

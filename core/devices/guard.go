@@ -23,23 +23,45 @@ var _ store.AllStores = (*guard)(nil)
 // GetManySessions implements store.SessionStore. It leaves out our own device, which
 // has no session with itself: whatsmeow would fetch, and so use up, a prekey of ours
 // for every direct message.
-func (g *guard) GetManySessions(ctx context.Context, addresses []string) (map[string][]byte, error) {
-	if err := sendingOf(ctx).hold(ctx); err != nil {
-		return nil, err
-	}
-	others := make([]string, 0, len(addresses))
-	for _, a := range addresses {
-		if !g.own[a] {
-			others = append(others, a)
+func (g *guard) GetManySessions(ctx context.Context, addresses []string) (got map[string][]byte, err error) {
+	send := sendOf(ctx)
+	if err = send.hold(ctx); err == nil {
+		others := make([]string, 0, len(addresses))
+		for _, a := range addresses {
+			if !g.own[a] {
+				others = append(others, a)
+			}
 		}
+		got, err = one(ctx, g.d, "GetManySessions", func() (map[string][]byte, error) { return g.inner.GetManySessions(ctx, others) })
 	}
-	return one(g.d, "GetManySessions", func() (map[string][]byte, error) { return g.inner.GetManySessions(ctx, others) })
+	if err != nil {
+		send.came(func(s *Send) { s.ended = true })
+	}
+	return got, err
 }
 
 // PutManySessions implements store.SessionStore: with it a send has done with sessions.
 func (g *guard) PutManySessions(ctx context.Context, sessions map[string][]byte) error {
-	defer sendingOf(ctx).release()
-	return g.d.call("PutManySessions", func() error { return g.inner.PutManySessions(ctx, sessions) })
+	send := sendOf(ctx)
+	defer send.release()
+	err := g.d.call(ctx, "PutManySessions", func() error { return g.inner.PutManySessions(ctx, sessions) })
+	if err != nil {
+		send.came(func(s *Send) { s.ended = true })
+	}
+	return err
+}
+
+// GetManyLIDsForPNs implements store.LIDStore. A send calls it before it encrypts.
+func (g *guard) GetManyLIDsForPNs(ctx context.Context, pns []types.JID) (map[types.JID]types.JID, error) {
+	got, err := one(ctx, g.d, "GetManyLIDsForPNs", func() (map[types.JID]types.JID, error) { return g.lids.GetManyLIDsForPNs(ctx, pns) })
+	sendOf(ctx).came(func(s *Send) { s.encrypting, s.ended = true, s.ended || err != nil })
+	return got, err
+}
+
+// GetPrivacyToken implements store.PrivacyTokenStore. A send to a person calls it last.
+func (g *guard) GetPrivacyToken(ctx context.Context, user types.JID) (*store.PrivacyToken, error) {
+	sendOf(ctx).came(func(s *Send) { s.last = true })
+	return one(ctx, g.d, "GetPrivacyToken", func() (*store.PrivacyToken, error) { return g.inner.GetPrivacyToken(ctx, user) })
 }
 
 // GetBufferedEvent implements store.EventBuffer. It is the first call for each
@@ -48,7 +70,7 @@ func (g *guard) GetBufferedEvent(ctx context.Context, hash [32]byte) (*store.Buf
 	if err := g.d.usable(); err != nil {
 		return nil, err
 	}
-	ev, err := one(g.d, "GetBufferedEvent", func() (*store.BufferedEvent, error) { return g.inner.GetBufferedEvent(ctx, hash) })
+	ev, err := one(ctx, g.d, "GetBufferedEvent", func() (*store.BufferedEvent, error) { return g.inner.GetBufferedEvent(ctx, hash) })
 	if err != nil {
 		return nil, poisoned(err)
 	}
@@ -68,7 +90,7 @@ func (g *guard) DoDecryptionTxn(ctx context.Context, fn func(context.Context) er
 	}
 	defer g.d.giveSessions()
 	if err := g.d.faults.hit("DoDecryptionTxn"); err != nil {
-		return poisoned(g.d.note("DoDecryptionTxn", err))
+		return poisoned(g.d.note(ctx, "DoDecryptionTxn", err))
 	}
 	var inner error
 	err := g.inner.DoDecryptionTxn(ctx, func(ctx context.Context) error {
@@ -83,7 +105,7 @@ func (g *guard) DoDecryptionTxn(ctx context.Context, fn func(context.Context) er
 		return poisoned(g.d.Failed())
 	case err != nil && (inner == nil || !errors.Is(err, inner)):
 		// fn was content: beginning or committing failed.
-		return poisoned(g.d.note("DoDecryptionTxn", err))
+		return poisoned(g.d.note(ctx, "DoDecryptionTxn", err))
 	}
 	return err
 }
@@ -101,7 +123,7 @@ func (g *guard) PutLIDMapping(ctx context.Context, lid, pn types.JID) error {
 	if !isUser(lid, types.HiddenUserServer) || !isUser(pn, types.DefaultUserServer) {
 		return g.lids.PutLIDMapping(ctx, lid, pn)
 	}
-	return g.d.call("PutLIDMapping", func() error { return g.lids.PutLIDMapping(ctx, lid, pn) })
+	return g.d.call(ctx, "PutLIDMapping", func() error { return g.lids.PutLIDMapping(ctx, lid, pn) })
 }
 
 // GetPNForLID implements store.LIDStore.
@@ -109,7 +131,7 @@ func (g *guard) GetPNForLID(ctx context.Context, lid types.JID) (types.JID, erro
 	if !isUser(lid, types.HiddenUserServer) {
 		return g.lids.GetPNForLID(ctx, lid)
 	}
-	return one(g.d, "GetPNForLID", func() (types.JID, error) { return g.lids.GetPNForLID(ctx, lid) })
+	return one(ctx, g.d, "GetPNForLID", func() (types.JID, error) { return g.lids.GetPNForLID(ctx, lid) })
 }
 
 // GetLIDForPN implements store.LIDStore.
@@ -117,5 +139,5 @@ func (g *guard) GetLIDForPN(ctx context.Context, pn types.JID) (types.JID, error
 	if !isUser(pn, types.DefaultUserServer) {
 		return g.lids.GetLIDForPN(ctx, pn)
 	}
-	return one(g.d, "GetLIDForPN", func() (types.JID, error) { return g.lids.GetLIDForPN(ctx, pn) })
+	return one(ctx, g.d, "GetLIDForPN", func() (types.JID, error) { return g.lids.GetLIDForPN(ctx, pn) })
 }

@@ -1,6 +1,7 @@
 package whatsapp
 
 import (
+	"context"
 	"bytes"
 	"errors"
 	"fmt"
@@ -96,6 +97,7 @@ func TestNewIDsLookLikeWhatsAppWebs(t *testing.T) {
 func TestWhatAnErrorSaysOfTheMessage(t *testing.T) {
 	for _, c := range []struct {
 		err     error
+		unsent  bool // before the message was written
 		notSent bool
 		refused *RefusedError
 	}{
@@ -108,8 +110,12 @@ func TestWhatAnErrorSaysOfTheMessage(t *testing.T) {
 		{err: whatsmeow.ErrMessageTimedOut},
 		{err: whatsmeow.ErrIQTimedOut},
 		{err: errors.New("anything else")},
+		{err: whatsmeow.ErrNotConnected, unsent: true, notSent: true},
+		{err: errors.New("failed to get device list"), unsent: true, notSent: true},
+		{err: context.DeadlineExceeded, unsent: true, notSent: true},
+		{err: fmt.Errorf("failed: %w", whatsmeow.ErrNotInGroup), unsent: true, refused: &RefusedError{403, "not_in_group"}},
 	} {
-		err := classify(c.err)
+		err := classify(c.err, !c.unsent)
 		require.Equal(t, c.notSent, errors.Is(err, ErrNotSent), c.err)
 		var refused *RefusedError
 		if errors.As(err, &refused) || c.refused != nil {

@@ -31,12 +31,12 @@ func (m *Meow) Send(ctx context.Context, out Outgoing) (Accepted, error) {
 		return Accepted{}, fmt.Errorf("%w: not connected", ErrNotSent)
 	}
 	failures := m.deps.Device.Failures()
-	ctx, done := m.deps.Device.Sending(ctx)
-	defer done()
+	ctx, send := m.deps.Device.Sending(ctx)
+	defer send.Done()
 	// whatsmeow changes the message that it is given; ours is this call's own.
 	resp, err := m.cli.SendMessage(ctx, to, &msg, whatsmeow.SendRequestExtra{ID: out.ID})
 	if err != nil {
-		return Accepted{}, classify(err)
+		return Accepted{}, classify(err, send.MayHaveLeft(to))
 	}
 	if m.deps.Device.Failures() != failures {
 		// whatsmeow leaves out devices that it could not encrypt for, and says nothing.
@@ -49,9 +49,10 @@ func (m *Meow) Send(ctx context.Context, out Outgoing) (Accepted, error) {
 	return Accepted{At: resp.Timestamp.UTC()}, nil
 }
 
-// classify tells what whatsmeow's error says about the message. What it does not say
-// for certain is uncertain: that includes ErrNotConnected, which can follow a write.
-func classify(err error) error {
+// classify tells what whatsmeow's error says about the message, which left says may have
+// been written. What is not certain is uncertain: that includes ErrNotConnected, which
+// can follow a write.
+func classify(err error, left bool) error {
 	switch {
 	case errors.Is(err, whatsmeow.ErrNotLoggedIn), errors.Is(err, whatsmeow.ErrClientIsNil):
 		return fmt.Errorf("%w: %w", ErrNotSent, err)
@@ -67,6 +68,8 @@ func classify(err error) error {
 		return &RefusedError{Code: 403, Reason: "not_in_group"}
 	case errors.Is(err, whatsmeow.ErrGroupNotFound):
 		return &RefusedError{Code: 404, Reason: "group_not_found"}
+	case !left:
+		return fmt.Errorf("%w: %w", ErrNotSent, err)
 	}
 	return fmt.Errorf("send message: %w", err)
 }
