@@ -11,10 +11,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -23,11 +21,8 @@ import (
 )
 
 const (
-	version        = "1.0.0"
-	inFlight       = 16
-	defaultTimeout = 20 * time.Second
-	minTimeout     = time.Second
-	maxTimeout     = 60 * time.Second
+	version  = "1.0.0"
+	inFlight = 16
 	// readBody is how much of an answer is read, keepBody how much of that is kept.
 	readBody = 64 << 10
 	keepBody = 4 << 10
@@ -42,50 +37,19 @@ type Deps struct {
 	Now func() time.Time
 }
 
-// Format is how message events look.
-type Format string
-
-// The formats.
-const (
-	// FormatLegacy is the flat message that Wildcat has always sent, with new fields at
-	// its end (default). Other events come as envelopes.
-	FormatLegacy Format = "legacy"
-	// FormatEnvelope is the same envelope for every event.
-	FormatEnvelope Format = "envelope"
-)
-
-// Config is the entry's `with:` object.
-type Config struct {
-	// URL is where requests go, http or https.
-	URL string `json:"url"`
-	// Secret is "whsec_" and base64; several, separated by spaces, all sign while
-	// they rotate; "" leaves requests unsigned.
-	Secret string `json:"secret"`
-	// Headers are added to each request.
-	Headers map[string]string `json:"headers"`
-	// Timeout bounds one request, answer included, such as "20s": 1s to 60s, default 20s.
-	Timeout string `json:"timeout"`
-	// Format is legacy (default) or envelope.
-	Format Format `json:"format"`
-}
-
 // Webhook is the connector.
 type Webhook struct {
-	client  http.Client
-	now     func() time.Time
-	ready   bool
-	url     *url.URL
-	keys    [][]byte
-	headers http.Header
-	timeout time.Duration
-	format  Format
+	client http.Client
+	now    func() time.Time
+	ready  bool
+	settings
 }
 
 var _ sdk.Connector = (*Webhook)(nil)
 
 // New makes an unconfigured webhook.
 func New(deps Deps) *Webhook {
-	w := &Webhook{now: deps.Now, timeout: defaultTimeout, format: FormatLegacy}
+	w := &Webhook{now: deps.Now}
 	if deps.HTTP != nil {
 		w.client, w.ready = *deps.HTTP, true
 	}
@@ -110,39 +74,13 @@ func (w *Webhook) Info() sdk.Info {
 	}
 }
 
-// Configure implements sdk.Connector.
+// Configure implements sdk.Connector. All mistakes are returned, joined.
 func (w *Webhook) Configure(with json.RawMessage) error {
-	c, err := decode(with)
+	set, err := parse(with)
 	if err != nil {
 		return err
 	}
-	u, err := parseURL(c.URL)
-	if err != nil {
-		return err
-	}
-	keys, err := parseSecrets(c.Secret)
-	if err != nil {
-		return err
-	}
-	headers, err := parseHeaders(c.Headers)
-	if err != nil {
-		return err
-	}
-	timeout := defaultTimeout
-	if c.Timeout != "" {
-		timeout, err = time.ParseDuration(c.Timeout)
-		if err != nil || timeout < minTimeout || timeout > maxTimeout {
-			return &sdk.ConfigError{Path: "timeout", Message: "must be a duration from 1s to 60s, such as 20s"}
-		}
-	}
-	switch c.Format {
-	case "":
-		c.Format = FormatLegacy
-	case FormatLegacy, FormatEnvelope:
-	default:
-		return &sdk.ConfigError{Path: "format", Message: "must be legacy or envelope"}
-	}
-	w.url, w.keys, w.headers, w.timeout, w.format = u, keys, headers, timeout, c.Format
+	w.settings = set
 	return nil
 }
 
@@ -206,64 +144,4 @@ func (w *Webhook) Deliver(ctx context.Context, d sdk.Delivery) sdk.Result {
 		r.Reason = "answer_incomplete"
 	}
 	return r
-}
-
-func decode(with json.RawMessage) (Config, error) {
-	var c Config
-	dec := json.NewDecoder(bytes.NewReader(with))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&c); err != nil {
-		var typ *json.UnmarshalTypeError
-		if errors.As(err, &typ) {
-			return c, &sdk.ConfigError{Path: typ.Field, Message: "must be a " + typ.Type.String() + ", not a " + typ.Value}
-		}
-		return c, &sdk.ConfigError{Message: strings.TrimPrefix(err.Error(), "json: ")}
-	}
-	if dec.More() {
-		return c, &sdk.ConfigError{Message: "must be one object"}
-	}
-	return c, nil
-}
-
-func parseURL(s string) (*url.URL, error) {
-	if s == "" {
-		return nil, &sdk.ConfigError{Path: "url", Message: "is required"}
-	}
-	u, err := url.Parse(s)
-	if err != nil || u.Host == "" || u.Hostname() == "" {
-		return nil, &sdk.ConfigError{Path: "url", Message: "is not a valid URL"} // not quoted: it may hold secrets
-	}
-	if u.Scheme != "http" && u.Scheme != "https" {
-		return nil, &sdk.ConfigError{Path: "url", Message: "must begin with http:// or https://"}
-	}
-	u.Fragment, u.RawFragment = "", ""
-	return u, nil
-}
-
-func parseHeaders(in map[string]string) (http.Header, error) {
-	out := http.Header{}
-	for k, v := range in {
-		key := http.CanonicalHeaderKey(k)
-		path := "headers." + k
-		switch {
-		case !isToken(k):
-			return nil, &sdk.ConfigError{Path: path, Message: "is not a header name"}
-		case strings.ContainsAny(v, "\r\n\x00"):
-			return nil, &sdk.ConfigError{Path: path, Message: "must be one line"}
-		case strings.HasPrefix(key, "Webhook-"), key == "Host", key == "Content-Length", key == "Content-Type",
-			key == "Transfer-Encoding", key == "Connection", key == "Accept-Encoding":
-			return nil, &sdk.ConfigError{Path: path, Message: fmt.Sprintf("%s is set by the hub", key)}
-		}
-		out[key] = []string{v}
-	}
-	return out, nil
-}
-
-func isToken(s string) bool {
-	for _, c := range s {
-		if c <= ' ' || c >= 0x7f || strings.ContainsRune(`()<>@,;:\"/[]?={}`, c) {
-			return false
-		}
-	}
-	return s != ""
 }

@@ -283,27 +283,55 @@ func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f
 
 func TestConfigurationMistakesNameTheirPath(t *testing.T) {
 	for with, path := range map[string]string{
-		`{}`:                                              "url",
-		`{"url":"ftp://x/"}`:                              "url",
-		`{"url":"http://"}`:                               "url",
-		`{"url":"://"}`:                                   "url",
-		`{"url":3}`:                                       "url",
-		`{"url":"http://x","secret":"nope"}`:              "secret",
-		`{"url":"http://x","timeout":"1h"}`:               "timeout",
-		`{"url":"http://x","timeout":"fast"}`:             "timeout",
-		`{"url":"http://x","format":"xml"}`:               "format",
+		`{}`:                                  "url",
+		`{"url":"ftp://x/"}`:                  "url",
+		`{"url":"http://"}`:                   "url",
+		`{"url":"://"}`:                       "url",
+		`{"url":3}`:                           "url",
+		`{"url":"http://x","secret":"nope"}`:  "secret",
+		`{"url":"http://x","timeout":"1h"}`:   "timeout",
+		`{"url":"http://x","timeout":"fast"}`: "timeout",
+		`{"url":"http://x","format":"xml"}`:   "format",
 		`{"url":"http://x","headers":{"webhook-id":"1"}}`: "headers.webhook-id",
 		`{"url":"http://x","headers":{"a b":"1"}}`:        "headers.a b",
 		`{"url":"http://x","headers":{"a":"1\r\nb: 2"}}`:  "headers.a",
-		`{"url":"http://x","ulr":"y"}`:                    "",
+		`{"url":"http://x","ulr":"y"}`:                    "ulr",
+		`{"url":"http://x","headers":{"a":5}}`:            "headers.a",
+		`{"url":"http://x","headers":[]}`:                 "headers",
+		`null`:                                            "url",
 		`null x`:                                          "",
+		`[]`:                                              "",
 	} {
 		err := New(Deps{}).Configure([]byte(with))
 		var ce *sdk.ConfigError
 		require.ErrorAs(t, err, &ce, with)
 		require.Equal(t, path, ce.Path, with)
 	}
-	require.ErrorContains(t, New(Deps{}).Configure([]byte(`{"url":"http://x","ulr":"y"}`)), `"ulr"`)
+}
+
+func TestEveryConfigurationMistakeIsReported(t *testing.T) {
+	mistakes := func(with string) string {
+		err := New(Deps{}).Configure([]byte(with))
+		require.Error(t, err)
+		return err.Error()
+	}
+	require.Equal(t, strings.Join([]string{
+		`ftm: unknown field "ftm"`,
+		`headers: must be an object, not a number`,
+		`timeot: unknown field "timeot", did you mean "timeout"?`,
+		`url: is required`,
+		`secret: must be whsec_ followed by the base64 of 16 to 128 bytes`,
+		`timeout: must be a duration from 1s to 60s, such as 20s`,
+		`format: must be legacy or envelope, did you mean "envelope"?`,
+	}, "\n"), mistakes(`{"timeot":"1s","ftm":1,"headers":3,"secret":"nope","timeout":"2h","format":"envelop"}`))
+	require.Equal(t, strings.Join([]string{
+		`headers.a: must be text, not a number`,
+		`headers.a b: is not a header name`,
+		`headers.host: Host is set by the hub`,
+	}, "\n"), mistakes(`{"url":"http://x","headers":{"host":"x","a b":"1","a":5}}`))
+	require.Equal(t, `ulr: unknown field "ulr", did you mean "url"?`, mistakes(`{"ulr":"http://x"}`), "its absence goes without saying")
+	require.Equal(t, `url: must be text, not a list`, mistakes(`{"url":[]}`))
+	require.NotContains(t, mistakes(`{"url":"http://user:hunter2@"}`), "hunter2")
 }
 
 func TestUnusedWebhookIsHarmless(t *testing.T) {
