@@ -66,6 +66,7 @@ type Registry struct {
 // entry is one endpoint with its filter.
 type entry struct {
 	id, name  string
+	number    int // under `connectors:`, from 1; 0 for a registered webhook
 	kind      string
 	events    []string
 	accounts  []string
@@ -75,10 +76,46 @@ type entry struct {
 
 // ConfigProblem is a mistake in one entry under `connectors:`.
 type ConfigProblem struct {
-	// Index is the entry's, Key the key in it ("use", "with").
+	// Index is the entry's, Key the key in it ("use", "with", "with.url").
 	Index   int
 	Key     string
 	Message string
+	// Unknown says that the key is what is wrong, and not its value.
+	Unknown bool
+}
+
+// Mistakes lists the mistakes that a connector finds in its configuration. An error
+// that is none of these is one mistake of the whole.
+func Mistakes(err error) []ConfigProblem {
+	var list []ConfigProblem
+	var walk func(error)
+	walk = func(err error) {
+		switch e := err.(type) { //nolint:errorlint // it is the tree of errors that is walked
+		case *sdk.ConfigError:
+			list = append(list, mistake(e))
+		case interface{ Unwrap() []error }:
+			for _, one := range e.Unwrap() {
+				walk(one)
+			}
+		case interface{ Unwrap() error }:
+			walk(e.Unwrap())
+		}
+	}
+	walk(err)
+	if len(list) == 0 && err != nil {
+		list = []ConfigProblem{{Key: "with", Message: err.Error()}}
+	}
+	return list
+}
+
+func mistake(e *sdk.ConfigError) ConfigProblem {
+	switch {
+	case e.Path == "":
+		return ConfigProblem{Key: "with", Message: e.Message}
+	case strings.HasPrefix(e.Message, "unknown field"): // as encoding/json calls it, and it names the field
+		return ConfigProblem{Key: "with." + e.Path, Message: e.Message, Unknown: true}
+	}
+	return ConfigProblem{Key: "with." + e.Path, Message: e.Error()}
 }
 
 // NewRegistry makes and configures the connectors of the configuration. It returns
@@ -93,18 +130,22 @@ func NewRegistry(cfg RegistryConfig, deps RegistryDeps) (*Registry, []ConfigProb
 		if c.Enabled != nil && !*c.Enabled {
 			continue
 		}
-		e, problem := r.configured(c)
-		if problem != nil {
-			problem.Index = i
-			problems = append(problems, *problem)
+		e, mistakes := r.configured(c)
+		for _, m := range mistakes {
+			m.Index = i
+			problems = append(problems, m)
+		}
+		if len(mistakes) > 0 {
 			continue
 		}
+		e.number = i + 1
 		r.entries = append(r.entries, e)
 	}
 	return r, problems
 }
 
-func (r *Registry) configured(c config.ConnectorConfig) (*entry, *ConfigProblem) {
+func (r *Registry) configured(c config.ConnectorConfig) (*entry, []ConfigProblem) {
+	only := func(key, message string) []ConfigProblem { return []ConfigProblem{{Key: key, Message: message}} }
 	e := &entry{id: "connector:" + c.Name, name: c.Name, kind: c.Use, events: c.Events, accounts: c.Accounts, config: c}
 	if build, ok := r.deps.Builtin[c.Use]; ok {
 		e.connector = build()
@@ -115,7 +156,7 @@ func (r *Registry) configured(c config.ConnectorConfig) (*entry, *ConfigProblem)
 				names = append(names, n)
 			}
 			slices.Sort(names)
-			return nil, &ConfigProblem{Key: "use", Message: fmt.Sprintf("%q is neither a built-in connector (%s) nor a path such as ./bin/%s", c.Use, strings.Join(names, ", "), c.Use)}
+			return nil, only("use", fmt.Sprintf("%q is neither a built-in connector (%s) nor a path such as ./bin/%s", c.Use, strings.Join(names, ", "), c.Use))
 		}
 		path := c.Use
 		if !filepath.IsAbs(path) {
@@ -123,10 +164,10 @@ func (r *Registry) configured(c config.ConnectorConfig) (*entry, *ConfigProblem)
 		}
 		path, err := filepath.Abs(path)
 		if err != nil {
-			return nil, &ConfigProblem{Key: "use", Message: err.Error()}
+			return nil, only("use", err.Error())
 		}
 		if err := executable(path); err != nil {
-			return nil, &ConfigProblem{Key: "use", Message: err.Error()}
+			return nil, only("use", err.Error())
 		}
 		e.connector = r.deps.Program(c, path)
 	}
@@ -136,10 +177,10 @@ func (r *Registry) configured(c config.ConnectorConfig) (*entry, *ConfigProblem)
 		with, err = json.Marshal(c.With)
 	}
 	if err != nil {
-		return nil, &ConfigProblem{Key: "with", Message: err.Error()}
+		return nil, only("with", err.Error())
 	}
 	if err := e.connector.Configure(with); err != nil {
-		return nil, &ConfigProblem{Key: "with", Message: err.Error()}
+		return nil, Mistakes(err)
 	}
 	return e, nil
 }
@@ -227,9 +268,11 @@ func (e *entry) wants(ev *sdk.Event) bool {
 // Entry is what is known of an endpoint without asking its connector's process.
 type Entry struct {
 	ID, Name, Use string
-	Events        []string
-	Accounts      []string
-	Connector     sdk.Connector
+	// Index is the entry's under `connectors:`, -1 for a registered webhook.
+	Index     int
+	Events    []string
+	Accounts  []string
+	Connector sdk.Connector
 }
 
 // Entries returns the endpoints in the order in which they were added.
@@ -242,7 +285,7 @@ func (r *Registry) Entries() []Entry {
 		if len(events) == 0 {
 			events = []string{string(sdk.TypeMessage)}
 		}
-		list = append(list, Entry{ID: e.id, Name: e.name, Use: e.kind, Events: events, Accounts: e.accounts, Connector: e.connector})
+		list = append(list, Entry{ID: e.id, Name: e.name, Use: e.kind, Index: e.number - 1, Events: events, Accounts: e.accounts, Connector: e.connector})
 	}
 	return list
 }
