@@ -5,6 +5,7 @@ TOOL    := $(GO) tool -modfile=.ci/tools/go.mod
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 CC      ?= cc
+CROSS   ?= linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 ROUNDS  ?= 50
 SEED    ?= 1
 
@@ -20,7 +21,7 @@ test: ## Run all tests: conformance suites, stories through the real binary, the
 	$(GO) test -timeout 10m ./...
 
 race: ## Run all tests under the race detector (needs cgo and a C compiler: cc, or CC=...)
-	CGO_ENABLED=1 CC=$(CC) $(GO) test -race -timeout 20m ./...
+	CGO_ENABLED=1 CC=$(CC) $(GO) test -race -timeout 20m $(RACEFLAGS) ./...
 
 lint: ## Check formatting, style and the layers
 	$(TOOL) golangci-lint run ./...
@@ -40,10 +41,10 @@ crash: ## Kill the real hub at every named point and at random (ROUNDS, SEED)
 demo: ## See the main job work, end to end, with no phone
 	$(GO) run ./cmd/wildcat demo
 
-cross: ## Build for every supported platform
-	@for t in linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64; do \
-		echo "build $$t"; CGO_ENABLED=0 GOOS=$${t%/*} GOARCH=$${t#*/} $(GO) build -o /dev/null ./cmd/wildcat || exit 1; \
-		CGO_ENABLED=0 GOOS=$${t%/*} GOARCH=$${t#*/} $(GO) build ./sdk/... ./examples/... || exit 1; done
+cross: ## Build for every supported platform (CROSS names others)
+	@for t in $(CROSS); do \
+		echo "build $$t"; CGO_ENABLED=0 GOOS=$${t%/*} GOARCH=$${t#*/} $(GO) build $(CROSSFLAGS) -o /dev/null ./cmd/wildcat || exit 1; \
+		CGO_ENABLED=0 GOOS=$${t%/*} GOARCH=$${t#*/} $(GO) build $(CROSSFLAGS) ./sdk/... ./examples/... || exit 1; done
 
 vuln: ## Check for known vulnerabilities (needs the network)
 	$(TOOL) govulncheck ./...
