@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -16,16 +17,13 @@ func newCheckCommand() *cobra.Command {
 		Short: "Check the configuration, the rules and the connectors, and change nothing",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := config.Load(file, config.Options{})
+			cfg, found, err := load(file, config.Options{})
 			if err != nil {
-				return report(cmd, err)
+				return err
 			}
-			summary, problems := app.Check(cmd.Context(), cfg)
-			for _, p := range problems {
-				_, _ = fmt.Fprintln(cmd.ErrOrStderr(), p)
-			}
+			summary, problems := app.Check(cmd.Context(), cfg, found)
 			if len(problems) > 0 {
-				return errReported
+				return reportLines(cmd, problems)
 			}
 			_, err = fmt.Fprintln(cmd.OutOrStdout(), summary)
 			return err
@@ -33,4 +31,23 @@ func newCheckCommand() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&file, "config", "", "configuration file (default wildcat.yaml, which need not exist)")
 	return cmd
+}
+
+// load is config.Load, with the mistakes that it found apart from other errors: they
+// do not keep the rest from being checked.
+func load(file string, opts config.Options) (*config.Config, config.Problems, error) {
+	cfg, err := config.Load(file, opts)
+	var found config.Problems
+	if errors.As(err, &found) {
+		return cfg, found, nil
+	}
+	return cfg, nil, err
+}
+
+// reportLines prints mistakes line by line, as editors read them.
+func reportLines(cmd *cobra.Command, problems []string) error {
+	for _, p := range problems {
+		_, _ = fmt.Fprintln(cmd.ErrOrStderr(), p)
+	}
+	return errReported
 }

@@ -22,7 +22,7 @@ func newServeCommand() *cobra.Command {
 		Short: "Run the hub",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := config.Load(file, config.Options{Override: func(c *config.Config) {
+			cfg, found, err := load(file, config.Options{Override: func(c *config.Config) {
 				if data != "" {
 					c.Data = data
 				}
@@ -31,7 +31,10 @@ func newServeCommand() *cobra.Command {
 				}
 			}})
 			if err != nil {
-				return report(cmd, err)
+				return err
+			}
+			if problems := app.CheckStart(cmd.Context(), cfg, found); len(problems) > 0 {
+				return reportLines(cmd, problems)
 			}
 			ctx := cmd.Context()
 			if exitWithStdin {
@@ -99,10 +102,7 @@ func report(cmd *cobra.Command, err error) error {
 		return nil
 	}
 	if problems := app.Problems(err); len(problems) > 0 {
-		for _, p := range problems {
-			_, _ = fmt.Fprintln(cmd.ErrOrStderr(), p)
-		}
-		return errReported
+		return reportLines(cmd, problems)
 	}
 	return err
 }

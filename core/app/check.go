@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -20,62 +22,146 @@ import (
 // checkTimeout bounds what a connector program may take to say what it accepts.
 const checkTimeout = 15 * time.Second
 
-// Check finds the mistakes that a valid configuration file can still name: in rules,
-// and in what connectors are given. It opens no data folder and changes nothing, but
-// starts connector programs for a moment, to ask them. It returns one line for people.
-func Check(ctx context.Context, cfg *config.Config) (summary string, problems []string) {
-	for _, p := range lua.Check(ruleConfig(cfg)) {
-		problems = append(problems, lua.Problems{p}.Error())
+// Check finds the mistakes that a configuration file can still name: in rules, and in
+// what connectors are given. found are those that config.Load returned along with cfg;
+// what they concern is not looked at again, and they are part of the answer, which has
+// the order of the file. Check opens no data folder and changes nothing, but starts
+// connector programs for a moment, to ask them. The summary is one line for people.
+func Check(ctx context.Context, cfg *config.Config, found config.Problems) (summary string, problems []string) {
+	c := newCheck(cfg, found)
+	c.programs(ctx)
+	name := cfg.Path
+	if name == "" {
+		name = "defaults"
 	}
-	log := slog.New(slog.DiscardHandler)
+	return fmt.Sprintf("ok: %s, %d rules, %d connectors", name, len(ruleConfig(cfg).Rules), len(c.registry.Entries())), c.lines()
+}
+
+// CheckStart is Check for one who is about to start the hub: it says nothing if all
+// that is wrong is what a program has to say. The hub starts in spite of that, tries the
+// program again, and what is meant for it waits.
+func CheckStart(ctx context.Context, cfg *config.Config, found config.Problems) []string {
+	c := newCheck(cfg, found)
+	if len(c.problems)+len(c.rules) == 0 {
+		return nil
+	}
+	c.programs(ctx)
+	return c.lines()
+}
+
+// check is a Check under way.
+type check struct {
+	cfg      *config.Config
+	found    config.Problems
+	problems config.Problems
+	rules    []lua.Problem
+	registry *connector.Registry
+}
+
+// newCheck makes all checks that start nothing.
+func newCheck(cfg *config.Config, found config.Problems) *check {
+	c := &check{cfg: cfg, found: found, problems: slices.Clone(found)}
+	c.rules = lua.Check(c.ruleFiles())
 	reg := prometheus.NewRegistry()
 	if _, err := newGuard(cfg, reg); err != nil {
-		problems = append(problems, err.Error())
+		c.add(cfg.Problem("egress.allow_cidrs", "%v", err))
 	}
-	registry, bad := connector.NewRegistry(registryConfig(cfg), connector.RegistryDeps{
+	var bad []connector.ConfigProblem
+	c.registry, bad = connector.NewRegistry(registryConfig(cfg), connector.RegistryDeps{
 		Builtin: plugins.Builtin(plugins.Deps{HTTP: &http.Client{}}),
-		Program: program(cfg, log, reg),
+		Program: program(cfg, slog.New(slog.DiscardHandler), reg),
 		Host:    func(string) sdk.Host { return nil },
 	})
-	if len(bad) > 0 {
-		for _, p := range connectorProblems(cfg, bad) {
-			problems = append(problems, p.String())
-		}
+	for _, p := range connectorProblems(cfg, bad) {
+		c.add(p)
 	}
-	for _, e := range registry.Entries() {
+	return c
+}
+
+// add notes a mistake, unless what it concerns could not be read in the first place.
+func (c *check) add(p config.Problem) {
+	if !c.found.About(p.Key) {
+		c.problems = append(c.problems, p)
+	}
+}
+
+// ruleFiles are the rules' files that are worth reading, each once and by the path at
+// which it is found from here. Names and limits are the configuration's own to check.
+func (c *check) ruleFiles() lua.Config {
+	out := lua.Config{Limits: lua.DefaultLimits()}
+	if !c.found.About("rules.instructions") {
+		out.Limits = ruleConfig(c.cfg).Limits
+	}
+	seen := map[string]bool{}
+	for i, r := range c.cfg.Rules.Files {
+		file := c.cfg.Resolve(r.File)
+		if seen[file] || r.Enabled != nil && !*r.Enabled || c.found.About(fmt.Sprintf("rules.files[%d].file", i)) {
+			continue
+		}
+		seen[file] = true
+		out.Rules = append(out.Rules, lua.RuleConfig{File: file, Name: fmt.Sprintf("rule-%d", i)})
+	}
+	return out
+}
+
+// programs asks the programs whether they accept their configuration. One whose entry
+// could not be read where it matters is left alone: its pin may be what is missing.
+func (c *check) programs(ctx context.Context) {
+	for _, e := range c.registry.Entries() {
 		p, ok := e.Connector.(*connector.Process)
-		if !ok {
+		at := fmt.Sprintf("connectors[%d]", e.Index)
+		if !ok || c.found.About(at+".use") || c.found.About(at+".sha256") || c.found.About(at+".enabled") || c.found.About(at+".with") {
 			continue
 		}
 		cctx, cancel := context.WithTimeout(ctx, checkTimeout)
 		_, err := p.Check(cctx)
 		cancel()
-		if err != nil {
-			problems = append(problems, cfg.Problem(connectorKey(cfg, e.Name)+".with", "%v", err).String())
+		bad := connector.Mistakes(err)
+		for i := range bad {
+			bad[i].Index = e.Index
+		}
+		for _, p := range connectorProblems(c.cfg, bad) {
+			c.add(p)
 		}
 	}
-	name := cfg.Path
-	if name == "" {
-		name = "defaults"
-	}
-	return fmt.Sprintf("ok: %s, %d rules, %d connectors", name, len(ruleConfig(cfg).Rules), len(registry.Entries())), problems
 }
 
-// connectorKey is the place of an entry in the configuration.
-func connectorKey(cfg *config.Config, name string) string {
-	for i, c := range cfg.Connectors {
-		if c.Name == name {
-			return fmt.Sprintf("connectors[%d]", i)
+// lines are the mistakes in the order of the configuration file, and those of the
+// rules' files after them.
+func (c *check) lines() []string {
+	var lines []string
+	for _, p := range c.problems.Sorted() {
+		if line := p.String(); !slices.Contains(lines, line) { // an alias comes by twice
+			lines = append(lines, line)
 		}
 	}
-	return "connectors"
+	for _, p := range c.rules {
+		lines = append(lines, ruleLine(p))
+	}
+	return lines
+}
+
+// ruleLine is file:line:column: message as editors read it, and an excerpt of the file.
+func ruleLine(p lua.Problem) string {
+	if p.Line == 0 {
+		return p.String()
+	}
+	line := fmt.Sprintf("%s:%d:%d: %s", p.File, p.Line, max(p.Column, 1), p.Message)
+	if p.Excerpt != "" {
+		line += "\n" + strings.TrimSuffix(p.Excerpt, "\n")
+	}
+	return line
 }
 
 // connectorProblems gives mistakes in entries their place in the file.
 func connectorProblems(cfg *config.Config, bad []connector.ConfigProblem) config.Problems {
 	var out config.Problems
 	for _, p := range bad {
-		out = append(out, cfg.Problem(fmt.Sprintf("connectors[%d].%s", p.Index, p.Key), "%s", p.Message))
+		key, place := fmt.Sprintf("connectors[%d].%s", p.Index, p.Key), cfg.Problem
+		if p.Unknown {
+			place = cfg.ProblemAtKey
+		}
+		out = append(out, place(key, "%s", p.Message))
 	}
 	return out
 }
