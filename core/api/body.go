@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -26,8 +27,11 @@ type body map[string]json.RawMessage
 // was in the old program.
 func (s *Server) readBody(c *gin.Context) (body, error) {
 	raw, err := io.ReadAll(http.MaxBytesReader(c.Writer, c.Request.Body, min(maxJSON, s.cfg.Server.MaxBody)))
-	if err != nil {
+	switch {
+	case errors.As(err, new(*http.MaxBytesError)), errors.Is(err, context.Canceled):
 		return nil, fmt.Errorf("read request body: %w", err)
+	case err != nil: // cut off, too slow or wrongly chunked: never this program's fault
+		return nil, errIncomplete.because(err)
 	}
 	raw = bytes.TrimSpace(bytes.TrimPrefix(raw, []byte("\ufeff")))
 	if len(raw) == 0 {

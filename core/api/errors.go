@@ -62,6 +62,7 @@ var (
 	errUnknownRoute = absent("not found", "unknown_route")
 	errMethod       = &failure{status: http.StatusMethodNotAllowed, text: "method not allowed", code: "method_not_allowed"}
 	errMalformed    = bad("request body is not valid JSON", "malformed_json")
+	errIncomplete   = bad("request body is incomplete", "malformed_json")
 	errNoObject     = bad("request body must be a JSON object", "malformed_json")
 	errTooLarge     = &failure{status: http.StatusRequestEntityTooLarge, text: "request body is too large", code: "body_too_large"}
 	errHost         = &failure{status: http.StatusForbidden, text: "this Host is not served here: use localhost or 127.0.0.1, or name it under server.allow_hosts", code: "host_not_allowed"}
