@@ -35,8 +35,11 @@ func TestASendDuringWhichTheDeviceStoreFailed(t *testing.T) {
 		method  string
 		notSent bool
 	}{
-		{"GetManyLIDsForPNs", true}, {"GetManySessions", true},
-		{"IsTrustedIdentity", false}, {"PutManySessions", true}, {"GetPrivacyToken", false},
+		{"GetManyLIDsForPNs", true},
+		{"GetManySessions", true},
+		{"IsTrustedIdentity", false},
+		{"PutManySessions", true},
+		{"GetPrivacyToken", false},
 	} {
 		s := h.waitSender("a")
 		out := rendered(t, "15550002", c.method)

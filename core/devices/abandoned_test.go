@@ -71,7 +71,9 @@ func TestABrokenOffCallThatIsBelievedDonePoisonsQuietly(t *testing.T) {
 		"MigratePNToLID": func(ctx context.Context, d *devices.Device) error {
 			return d.Store.Sessions.MigratePNToLID(ctx, bob, hidden)
 		},
-		"PutLIDMapping": func(ctx context.Context, d *devices.Device) error { return d.Store.LIDs.PutLIDMapping(ctx, hidden, bob) },
+		"PutLIDMapping": func(ctx context.Context, d *devices.Device) error {
+			return d.Store.LIDs.PutLIDMapping(ctx, hidden, bob)
+		},
 	} {
 		d, err := c.Device(t.Context(), jid)
 		require.NoError(t, err)

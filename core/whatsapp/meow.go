@@ -50,6 +50,7 @@ type Meow struct {
 	deps Deps
 	log  *slog.Logger
 	cli  *whatsmeow.Client
+	line *line
 	// jid is the device's own, copied: whatsmeow forgets it at a logout, while others read.
 	jid types.JID
 
@@ -103,8 +104,10 @@ func New(deps Deps) (*Meow, error) {
 	cli.ManualHistorySyncDownload = true
 	cli.PrePairCallback = m.prePair
 	cli.GetMessageForRetry = m.messageForRetry
-	cli.SetWebsocketHTTPClient(deps.HTTP)
-	cli.SetPreLoginHTTPClient(deps.HTTP)
+	var sockets *http.Client
+	m.line, sockets = newLine(deps.HTTP)
+	cli.SetWebsocketHTTPClient(sockets)
+	cli.SetPreLoginHTTPClient(sockets)
 	cli.SetMediaHTTPClient(deps.HTTP)
 	cli.AddEventHandlerWithSuccessStatus(m.handle)
 	deps.Device.OnFailure(func(err error) {
@@ -117,10 +120,12 @@ func New(deps Deps) (*Meow, error) {
 
 // Connect implements Client.
 func (m *Meow) Connect(ctx context.Context) error {
-	stop := context.AfterFunc(ctx, m.cancel) // the socket outlives ctx: only dialling ends with it
+	// The socket outlives ctx, and so lives under ours: only dialling ends with it.
+	stop := context.AfterFunc(ctx, func() { m.line.hangUp(m.cancel) })
+	defer stop()
 	err := m.cli.ConnectContext(m.ctx)
-	if !stop() && err == nil {
-		err = ctx.Err()
+	if err == nil && !m.line.settle() {
+		err = errHungUp
 	}
 	if err != nil {
 		return fmt.Errorf("connect to WhatsApp: %w", err)
@@ -147,6 +152,7 @@ func (m *Meow) Close(ctx context.Context) error {
 func (m *Meow) close() error {
 	m.ready.Store(false)
 	m.refusing.Store(true)
+	m.line.hangUp(m.cancel)
 	defer m.cancel()
 	// The handler that runs may finish, and its message be acknowledged.
 	select {
@@ -164,7 +170,7 @@ func (m *Meow) close() error {
 	select {
 	case <-done:
 	case <-time.After(closeGrace):
-		// It waits for a peer that does not answer, or behind a dial.
+		// It waits for a peer that does not answer.
 		m.cancel()
 		<-done
 	}

@@ -1,8 +1,8 @@
 package whatsapp
 
 import (
-	"context"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"testing"
