@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/http"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -62,20 +62,31 @@ type check struct {
 func newCheck(cfg *config.Config, found config.Problems) *check {
 	c := &check{cfg: cfg, found: found, problems: slices.Clone(found)}
 	c.rules = lua.Check(c.ruleFiles())
-	reg := prometheus.NewRegistry()
-	if _, err := newGuard(cfg, reg); err != nil {
+	if _, err := newGuard(cfg, prometheus.NewRegistry()); err != nil {
 		c.add(cfg.Problem("egress.allow_cidrs", "%v", err))
 	}
 	var bad []connector.ConfigProblem
 	c.registry, bad = connector.NewRegistry(registryConfig(cfg), connector.RegistryDeps{
 		Builtin: plugins.Builtin(plugins.Deps{HTTP: &http.Client{}}),
-		Program: program(cfg, slog.New(slog.DiscardHandler), reg),
+		Program: asked(cfg),
 		Host:    func(string) sdk.Host { return nil },
 	})
 	for _, p := range connectorProblems(cfg, bad) {
 		c.add(p)
 	}
 	return c
+}
+
+// asked makes the connector of an entry that names a program, to be asked only: its
+// sockets are in the system's temporary folder, for there may be no data folder yet.
+func asked(cfg *config.Config) func(config.ConnectorConfig, string) sdk.Connector {
+	return func(c config.ConnectorConfig, path string) sdk.Connector {
+		dir, err := filepath.Abs(cfg.Resolve("."))
+		if err != nil {
+			dir = cfg.Resolve(".")
+		}
+		return connector.NewProcess(connector.ProcessConfig{Name: c.Name, Path: path, SHA256: c.SHA256, Dir: dir}, connector.Deps{})
+	}
 }
 
 // add notes a mistake, unless what it concerns could not be read in the first place.
@@ -119,6 +130,9 @@ func (c *check) programs(ctx context.Context) {
 		bad := connector.Mistakes(err)
 		for i := range bad {
 			bad[i].Index = e.Index
+			if !errors.As(err, new(*sdk.ConfigError)) {
+				bad[i].Key = "use" // it did not come so far as to be asked
+			}
 		}
 		for _, p := range connectorProblems(c.cfg, bad) {
 			c.add(p)
