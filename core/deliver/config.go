@@ -28,7 +28,8 @@ func DefaultRetry() []time.Duration {
 type Config struct {
 	// InFlight bounds all attempts under way; 0 means 32 per CPU.
 	InFlight int
-	// Retry is the delays between attempts of endpoints that give none; default DefaultRetry.
+	// Retry is the delays between attempts of endpoints that give none; nil is
+	// DefaultRetry, an empty list one attempt.
 	Retry []time.Duration
 	// Attempt bounds one call of a connector's Deliver. Default 65s: longer than
 	// any connector's own timeout, which tells more about what went wrong.
@@ -51,7 +52,7 @@ func (c *Config) setDefaults() {
 	if c.InFlight <= 0 {
 		c.InFlight = 32 * runtime.GOMAXPROCS(0)
 	}
-	if len(c.Retry) == 0 {
+	if c.Retry == nil {
 		c.Retry = DefaultRetry()
 	}
 	if c.Attempt <= 0 {

@@ -21,7 +21,7 @@ type Endpoint struct {
 	Name string
 	// Connector is started and stopped by its owner, the connector registry.
 	Connector sdk.Connector
-	// Retry is the delays between attempts.
+	// Retry is the delays between attempts; nil takes the outbox's, empty is one attempt.
 	Retry []time.Duration
 	// Ordering says how a failing delivery holds up its chat.
 	Ordering config.Ordering

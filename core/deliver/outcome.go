@@ -154,7 +154,10 @@ func (p policy) due(now time.Time, it *item, n int, counted, early bool, after t
 	if counted {
 		i--
 	}
-	base := p.retry[min(i, len(p.retry)-1)]
+	base := time.Second // what spent no attempt of a schedule that has no second one
+	if len(p.retry) > 0 {
+		base = p.retry[min(i, len(p.retry)-1)]
+	}
 	return now.Add(max(jitter(base, rnd), after))
 }
 

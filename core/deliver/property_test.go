@@ -19,7 +19,7 @@ func TestDecideKeepsItsPromises(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		retry := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) time.Duration {
 			return time.Duration(rapid.Int64Range(1, int64(24*time.Hour)).Draw(t, "delay"))
-		}), 1, 20).Draw(t, "retry")
+		}), 0, 20).Draw(t, "retry")
 		p := policy{retry: retry, ordering: rapid.SampledFrom([]config.Ordering{
 			config.OrderingBounded, config.OrderingStrict, config.OrderingNone,
 		}).Draw(t, "ordering")}

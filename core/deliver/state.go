@@ -65,7 +65,7 @@ type counts struct {
 // configure takes what may change while the endpoint works; ID and Name stay.
 func (ep *endpoint) configure(e Endpoint, cfg Config) {
 	ep.Connector, ep.Retry, ep.Ordering = e.Connector, e.Retry, e.Ordering
-	if len(ep.Retry) == 0 {
+	if ep.Retry == nil { // an empty list is one attempt
 		ep.Retry = cfg.Retry
 	}
 	if ep.Ordering == "" {
