@@ -9,9 +9,6 @@ import (
 	"github.com/wildcathub/wildcat/core/store"
 )
 
-// logoutTimeout bounds the wait for WhatsApp's answer to a logout.
-const logoutTimeout = 15 * time.Second
-
 // connectNow begins to connect; while waiting to try again it does so at once.
 func (o *owner) connectNow() error {
 	if err := o.record(func(a *store.Account) { a.Connect = true }); err != nil {
@@ -38,15 +35,20 @@ func (o *owner) disconnectNow() error {
 	return nil
 }
 
-// logoutNow unlinks, if WhatsApp can be asked, and removes the keys. An account that
-// could be asked and failed keeps them: logging out can then be tried again.
+// logoutNow unlinks and removes the keys. An account that is connected and whose logout
+// failed keeps them: logging out can then be tried again. One that cannot be connected
+// loses them all the same.
 func (o *owner) logoutNow() error {
-	reason := ReasonKeysRemoved
-	if s := o.session; s != nil && !s.connected.IsZero() {
-		if err := o.unlink(); err != nil {
-			return err
-		}
-		reason = ReasonOperator
+	reason := ReasonOperator
+	err := o.unlink()
+	switch {
+	case errors.Is(err, errUnreachable):
+		o.log.Warn("device was not unlinked", "err", err)
+		reason = ReasonKeysRemoved
+	case err != nil:
+		return err
+	case o.jid == "":
+		reason = ReasonKeysRemoved
 	}
 	jid := o.jid
 	o.want = false
@@ -62,18 +64,12 @@ func (o *owner) logoutNow() error {
 	return nil
 }
 
-func (o *owner) unlink() error {
-	ctx, cancel := context.WithTimeout(o.session.ctx, logoutTimeout)
-	defer cancel()
-	return o.session.client.Logout(ctx)
-}
-
 // deleteNow removes everything. A phone that cannot be told goes on listing the device.
 func (o *owner) deleteNow() error {
-	if s := o.session; s != nil && !s.connected.IsZero() {
-		if err := o.unlink(); err != nil {
-			o.log.Warn("device was not unlinked", "err", err)
-		}
+	if err := o.unlink(); errors.Is(err, ErrStopped) {
+		return err
+	} else if err != nil {
+		o.log.Warn("device was not unlinked", "err", err)
 	}
 	o.want = false
 	o.hangUp()

@@ -292,13 +292,14 @@ func (m *Manager) Disconnect(ctx context.Context, id string) error {
 	return m.ask(ctx, id, "disconnect", (*owner).disconnectNow)
 }
 
-// Logout unlinks the device from the phone and removes its keys. While there is no
-// connection only the keys are removed, and the phone goes on listing the device.
+// Logout unlinks the device from the phone and removes its keys, connecting for that if
+// need be. If WhatsApp cannot be reached within some seconds only the keys are removed,
+// and the phone goes on listing the device.
 func (m *Manager) Logout(ctx context.Context, id string) error {
 	return m.ask(ctx, id, "log out", (*owner).logoutNow)
 }
 
-// Delete logs out as far as that is possible, and removes the account with everything
+// Delete logs out as Logout does, as far as that is possible, and removes the account with everything
 // that belongs to it.
 func (m *Manager) Delete(ctx context.Context, id string) error {
 	o, err := m.find(id)

@@ -53,22 +53,25 @@ func (o *owner) connect() {
 	if o.status.State != StateReconnecting {
 		o.move(StateConnecting, "")
 	}
+	if reason, err := o.open(); err != nil {
+		o.log.Warn("connection cannot be made", "reason", reason, "err", err)
+		o.retry(reason)
+	}
+}
+
+// open begins a connection. If it cannot, reason says why.
+func (o *owner) open() (reason string, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 	defer cancel()
 	if err := o.acquire(ctx); err != nil {
-		reason := ReasonStoreRefused
 		if errors.Is(err, store.ErrStale) {
-			reason = ReasonOwnedElsewhere
+			return ReasonOwnedElsewhere, err
 		}
-		o.log.Warn("account's lease is not free", "err", err)
-		o.retry(reason)
-		return
+		return ReasonStoreRefused, err
 	}
 	dev, err := o.device(ctx)
 	if err != nil {
-		o.log.Error("account's keys cannot be read", "err", err)
-		o.retry(ReasonDeviceFailed)
-		return
+		return ReasonDeviceFailed, err
 	}
 	s := &session{signals: make(chan whatsapp.Signal, 64), dialed: make(chan error, 1), pairing: o.jid == ""}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
@@ -78,9 +81,7 @@ func (o *owner) connect() {
 	})
 	if err != nil {
 		s.cancel()
-		o.log.Error("client cannot be made", "err", err)
-		o.retry(ReasonDeviceFailed)
-		return
+		return ReasonDeviceFailed, fmt.Errorf("make client: %w", err)
 	}
 	o.session = s
 	s.work.Add(1)
@@ -88,6 +89,7 @@ func (o *owner) connect() {
 		defer s.work.Done()
 		s.dialed <- o.dial(s)
 	}()
+	return "", nil
 }
 
 // dial connects when it is this account's turn.
