@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 )
 
 // httpTransport goes nowhere: nobody listens at addr.
@@ -42,7 +43,7 @@ func (c *cutter) through(addr string) http.RoundTripper {
 		if err != nil {
 			return nil, err
 		}
-		return &cutConn{conn, c}, nil
+		return &cutConn{Conn: conn, c: c}, nil
 	}
 	return &http.Transport{DialContext: dial, DialTLSContext: dial}
 }
@@ -50,16 +51,28 @@ func (c *cutter) through(addr string) http.RoundTripper {
 type cutConn struct {
 	net.Conn
 	c *cutter
+	// deaf: what answers the last write is not heard, however fast it is.
+	deaf atomic.Bool
 }
 
 func (c *cutConn) Write(p []byte) (int, error) {
-	n, err := c.Conn.Write(p)
 	c.c.mu.Lock()
-	defer c.c.mu.Unlock()
-	if c.c.left > 0 {
-		if c.c.left--; c.c.left == 0 {
-			_ = c.Close()
-		}
+	last := c.c.left == 1
+	c.c.left = max(c.c.left-1, 0)
+	c.c.mu.Unlock()
+	if !last {
+		return c.Conn.Write(p)
+	}
+	c.deaf.Store(true)
+	n, err := c.Conn.Write(p)
+	_ = c.Close()
+	return n, err
+}
+
+func (c *cutConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if c.deaf.Load() {
+		return 0, net.ErrClosed
 	}
 	return n, err
 }
