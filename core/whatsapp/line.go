@@ -90,8 +90,11 @@ type wire struct {
 	closed   chan struct{}
 	answered bool // belongs to the reader
 
-	mu    sync.Mutex // held while writing
-	hello bool
+	// writes orders what whatsmeow does around a write and after a failed read: it says
+	// goodbye, and looks whether it has, with no lock of its own.
+	writes atomic.Uint64
+	mu     sync.Mutex // held while writing
+	hello  bool
 }
 
 // cut closes the connection in a way that the handshake notices.
@@ -108,6 +111,9 @@ func (w *wire) Read(p []byte) (int, error) {
 	n, err := w.conn.Read(p)
 	if n > 0 {
 		w.answered = true
+	}
+	if err != nil {
+		w.writes.Load()
 	}
 	if err == nil || n > 0 || !w.severed.Load() {
 		return n, err
@@ -128,6 +134,7 @@ func (w *wire) greeted() bool {
 
 // Write implements io.Writer.
 func (w *wire) Write(p []byte) (int, error) {
+	w.writes.Add(1)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	n, err := w.conn.Write(p)
