@@ -38,8 +38,9 @@ const (
 	demoNumber    = "15550000001"
 	demoQuestions = 200
 	demoStrangers = 10
-	// The kill must fall in the middle: after this many replies and before that many.
+	// The kill counts only between these replies; it is aimed well inside of them.
 	demoKillAfter  = 40
+	demoKillAt     = 60
 	demoKillBefore = 160
 )
 

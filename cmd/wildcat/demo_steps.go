@@ -101,7 +101,7 @@ func (d *demo) killInTheMiddle(ctx context.Context) (string, error) {
 	go func() { sent <- d.sandbox.SendBatch(ctx, batch) }()
 	err := scenario.Until(ctx, demoPatience, func() error {
 		n, err := d.replies(ctx)
-		if err == nil && n < demoKillAfter {
+		if err == nil && n < demoKillAt {
 			err = fmt.Errorf("only %d replies", n)
 		}
 		return err
