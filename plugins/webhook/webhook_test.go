@@ -292,6 +292,7 @@ func TestConfigurationMistakesNameTheirPath(t *testing.T) {
 		`{"url":"http://x","timeout":"1h"}`:   "timeout",
 		`{"url":"http://x","timeout":"fast"}`: "timeout",
 		`{"url":"http://x","format":"xml"}`:   "format",
+
 		`{"url":"http://x","headers":{"webhook-id":"1"}}`: "headers.webhook-id",
 		`{"url":"http://x","headers":{"a b":"1"}}`:        "headers.a b",
 		`{"url":"http://x","headers":{"a":"1\r\nb: 2"}}`:  "headers.a",
