@@ -178,6 +178,9 @@ func (h *hub) take(_ context.Context, ev *sdk.Event) error {
 		}
 	}
 	key := string(ev.Type) + "/" + ev.Chat + "/" + ev.WAID
+	if r := ev.Receipt; r != nil { // everyone who got a message says so, our own phone too
+		key += "/" + r.Kind + "/" + r.From
+	}
 	h.seen[key]++
 	if h.seen[key] == 1 {
 		h.events = append(h.events, ev)
