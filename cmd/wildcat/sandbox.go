@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/wildcathub/wildcat/core/simulator"
+	"github.com/wildcathub/wildcat/core/simulator/control"
 )
 
 // newSandboxCommand is `wildcat sandbox`: the WhatsApp simulator as a process of its own.
@@ -39,7 +40,7 @@ and phones are made, and write, through its control API under /sandbox/ (docs/sa
 				level = slog.LevelDebug
 			}
 			logger := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: level}))
-			return runSandbox(ctx, listen, simulator.Options{Dir: data, Logger: logger}, cmd.OutOrStdout())
+			return runSandbox(ctx, listen, simulator.Options{Dir: data, Logger: logger, Control: control.Handler}, cmd.OutOrStdout())
 		},
 	}
 	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:7070", "loopback address to listen on; port 0 takes a free one")

@@ -9,6 +9,7 @@ import (
 
 	"github.com/wildcathub/wildcat/core/config"
 	"github.com/wildcathub/wildcat/core/simulator"
+	"github.com/wildcathub/wildcat/core/simulator/control"
 	"github.com/wildcathub/wildcat/core/store"
 	"github.com/wildcathub/wildcat/core/whatsapp"
 )
@@ -38,7 +39,9 @@ func openNetwork(ctx context.Context, cfg *config.Config, kv store.KV, deps Deps
 	case cfg.WhatsApp.URL != "":
 		n.Network, err = reachSandbox(ctx, cfg.WhatsApp.URL, kv, deps)
 	default:
-		if n.sandbox, err = simulator.New(simulator.Options{Dir: filepath.Join(cfg.Data, "sandbox"), Logger: deps.Logger}); err != nil {
+		if n.sandbox, err = simulator.New(simulator.Options{
+			Dir: filepath.Join(cfg.Data, "sandbox"), Logger: deps.Logger, Control: control.Handler,
+		}); err != nil {
 			return nil, fmt.Errorf("open sandbox: %w", err)
 		}
 		if err = n.sandbox.Start("127.0.0.1:0"); err == nil {

@@ -54,6 +54,9 @@ type Options struct {
 	Window int
 	// Linger is the time between a last stanza, such as <failure>, and the close. 0 is 200 ms.
 	Linger time.Duration
+	// Control makes what answers under /sandbox/: Handler of package control. Nil leaves
+	// only GET /sandbox/root-key, which hubs need.
+	Control func(*Server) http.Handler
 }
 
 // Server is a WhatsApp server with its phones. Make one with [New].
@@ -151,11 +154,15 @@ func (s *Server) Start(addr string) error {
 	return nil
 }
 
-// Handler serves everything: the websocket, the control API.
+// Handler serves everything: the websocket, and what [Options.Control] made.
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /ws/chat", s.serveSocket)
-	mux.Handle("/sandbox/", s.controlHandler())
+	if s.opts.Control != nil {
+		mux.Handle("/sandbox/", s.opts.Control(s))
+	} else {
+		mux.HandleFunc("GET /sandbox/root-key", s.serveRootKey)
+	}
 	return mux
 }
 

@@ -1,4 +1,4 @@
-package simulator_test
+package control_test
 
 import (
 	"bytes"

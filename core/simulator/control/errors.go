@@ -1,0 +1,80 @@
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+
+	"github.com/wildcathub/wildcat/core/simulator"
+)
+
+// apiError is an error with its status and code.
+type apiError struct {
+	status int
+	code   string
+	text   string
+}
+
+func (e *apiError) Error() string { return e.text }
+
+func badRequest(code, text string) error { return &apiError{http.StatusBadRequest, code, text} }
+
+// errorCodes maps the simulator's errors to what the API answers.
+func errorCodes() []errorCode {
+	return []errorCode{
+		{simulator.ErrNumber, http.StatusBadRequest, "bad_number"},
+		{simulator.ErrNumberTaken, http.StatusConflict, "number_taken"},
+		{simulator.ErrUnknownNumber, http.StatusNotFound, "unknown_number"},
+		{simulator.ErrQR, http.StatusBadRequest, "bad_qr"},
+		{simulator.ErrQRExpired, http.StatusGone, "qr_expired"},
+		{simulator.ErrPairRefused, http.StatusConflict, "pair_refused"},
+		{simulator.ErrTooManyDevices, http.StatusConflict, "too_many_devices"},
+		{context.DeadlineExceeded, http.StatusGatewayTimeout, "timeout"},
+		{simulator.ErrClosed, http.StatusServiceUnavailable, "closed"},
+	}
+}
+
+type errorCode struct {
+	err    error
+	status int
+	code   string
+}
+
+// errorAnswer is the body of every answer that is not a success.
+type errorAnswer struct {
+	OK    bool   `json:"ok" doc:"always false"`
+	Error string `json:"error" doc:"for a person"`
+	Code  string `json:"code" doc:"for a program; stable"`
+}
+
+func writeError(w http.ResponseWriter, err error) {
+	status, code := http.StatusInternalServerError, "internal"
+	var own *apiError
+	if errors.As(err, &own) {
+		status, code = own.status, own.code
+	} else {
+		for _, known := range errorCodes() {
+			if errors.Is(err, known.err) {
+				status, code = known.status, known.code
+				break
+			}
+		}
+	}
+	writeJSON(w, status, errorAnswer{Error: err.Error(), Code: code})
+}
+
+func writeJSON(w http.ResponseWriter, status int, value any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(value) // the caller is gone if this fails
+}
+
+func readJSON(r *http.Request, into any) error {
+	d := json.NewDecoder(r.Body)
+	d.DisallowUnknownFields()
+	if err := d.Decode(into); err != nil {
+		return badRequest("bad_json", "body: "+err.Error())
+	}
+	return nil
+}

@@ -1,0 +1,33 @@
+package control
+
+import "slices"
+
+// routes is the table of everything under /sandbox/ that is JSON. Numbers are digits, with
+// or without a plus. A device's jid is 15550001:1@s.whatsapp.net.
+func routes() []route {
+	return slices.Concat(
+		tagged("phones",
+			created(post("/sandbox/phones", "Make a phone", (*api).addPhone)),
+			get("/sandbox/phones", "List the phones", (*api).phones),
+			post("/sandbox/phones/{number}/scan", "Scan a QR code: link the client that shows it", (*api).scan),
+			act("/sandbox/phones/{number}/unlink", "Unlink all companions", (*api).unlinkPhone),
+		),
+		tagged("messages",
+			post("/sandbox/phones/{number}/send", "Send a text", (*api).send),
+			post("/sandbox/send-batch", "Send many texts, in order; an error says how many are sent", (*api).sendBatch),
+			get("/sandbox/phones/{number}/received", "What the phone received", (*api).received,
+				queryParam{"after", "integer", "only messages numbered above this"}),
+		),
+		tagged("devices",
+			get("/sandbox/devices", "List the companions of all phones", (*api).devices),
+			act("/sandbox/devices/{jid}/cut", "Close the connection, as a lost network does", (*api).cut),
+			act("/sandbox/devices/{jid}/unlink", "Unlink the companion", (*api).unlinkDevice),
+			post("/sandbox/devices/{jid}/stream-error", "Send a stream error and end the connection", (*api).streamError),
+		),
+		tagged("sandbox",
+			get("/sandbox/root-key", "The key that clients trust in place of WhatsApp's", (*api).rootKey),
+			get("/sandbox/invariants", "The invariants that were broken; empty is what a test wants", (*api).invariants),
+			get("/sandbox/stats", "Counts since the start", (*api).stats),
+		),
+	)
+}
