@@ -14,6 +14,8 @@ import (
 	"github.com/wildcathub/wildcat/core/simulator"
 )
 
+//go:generate go test -count=1 -run TestTheDocumentIsValidAndCheckedIn . -update
+
 // Handler serves everything under /sandbox/. It is what simulator.Options.Control wants.
 func Handler(s *simulator.Server) http.Handler {
 	a := &api{s: s}
@@ -36,6 +38,12 @@ const bodyLimit = 64 << 20
 func (a *api) serve(r route) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		req.Body = http.MaxBytesReader(w, req.Body, bodyLimit)
+		if r.raw != nil {
+			if err := r.raw(a, w, req); err != nil {
+				writeError(w, err)
+			}
+			return
+		}
 		out, err := r.handle(a, req)
 		if err != nil {
 			writeError(w, err)

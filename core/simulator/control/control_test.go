@@ -17,7 +17,7 @@ import (
 )
 
 // call uses the control API as a program does.
-func call(t *testing.T, s *simulator.Server, method, path, body string) (int, string) {
+func call(t testing.TB, s *simulator.Server, method, path, body string) (int, string) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, s.URL()+path, bytes.NewBufferString(body))
 	require.NoError(t, err)
@@ -32,13 +32,14 @@ func call(t *testing.T, s *simulator.Server, method, path, body string) (int, st
 
 func TestTheControlAPIPlaysAWholeConversation(t *testing.T) {
 	s := newServer(t, "")
-	status, body := call(t, s, "GET", "/sandbox/root-key", "")
+	api := newChecker(t, s)
+	status, body := api.do("GET", "/sandbox/root-key", "")
 	require.Equal(t, 200, status)
 	require.Equal(t, fmt.Sprintf("{\"root_key\":\"%x\"}\n", s.RootKey()), body)
 
-	status, _ = call(t, s, "POST", "/sandbox/phones", `{"number":"+15550001","name":"Ann"}`)
+	status, _ = api.do("POST", "/sandbox/phones", `{"number":"+15550001","name":"Ann"}`)
 	require.Equal(t, 201, status)
-	status, _ = call(t, s, "POST", "/sandbox/phones", `{"number":"15550002","name":"Ben"}`)
+	status, _ = api.do("POST", "/sandbox/phones", `{"number":"15550002","name":"Ben"}`)
 	require.Equal(t, 201, status)
 
 	c := newClient(t, s)
@@ -47,23 +48,23 @@ func TestTheControlAPIPlaysAWholeConversation(t *testing.T) {
 	require.NoError(t, c.Connect())
 	code, err := json.Marshal(map[string]string{"qr": (<-qr).Code})
 	require.NoError(t, err)
-	status, body = call(t, s, "POST", "/sandbox/phones/15550001/scan", string(code))
+	status, body = api.do("POST", "/sandbox/phones/15550001/scan", string(code))
 	require.Equal(t, 200, status, body)
 	for range qr {
 	}
 	waitEvent(c, anyOf[*events.Connected])
 
-	status, body = call(t, s, "POST", "/sandbox/phones/15550002/send", `{"to":"15550001","text":"one"}`)
+	status, body = api.do("POST", "/sandbox/phones/15550002/send", `{"to":"15550001","text":"one"}`)
 	require.Equal(t, 200, status)
 	require.Contains(t, body, `"id":"3A`)
-	status, _ = call(t, s, "POST", "/sandbox/send-batch", `{"messages":[{"from":"15550002","to":"15550001","text":"two"},{"from":"15550002","to":"15550001","text":"three"}]}`)
+	status, _ = api.do("POST", "/sandbox/send-batch", `{"messages":[{"from":"15550002","to":"15550001","text":"two"},{"from":"15550002","to":"15550001","text":"three"}]}`)
 	require.Equal(t, 200, status)
 	require.Equal(t, []string{"one", "two", "three"}, c.waitTexts(3))
 
 	c.send("15550002", "answer")
 	_, err = s.Phone("15550002").WaitReceived(within(t, 10*time.Second), 1)
 	require.NoError(t, err)
-	status, body = call(t, s, "GET", "/sandbox/phones/15550002/received?after=0", "")
+	status, body = api.do("GET", "/sandbox/phones/15550002/received?after=0", "")
 	require.Equal(t, 200, status)
 	var got struct{ Messages []map[string]any }
 	require.NoError(t, json.Unmarshal([]byte(body), &got))
@@ -71,24 +72,24 @@ func TestTheControlAPIPlaysAWholeConversation(t *testing.T) {
 	require.Equal(t, "answer", got.Messages[0]["text"])
 	require.Equal(t, "15550001", got.Messages[0]["from"])
 	require.EqualValues(t, 1, got.Messages[0]["copies"])
-	status, body = call(t, s, "GET", "/sandbox/phones/15550002/received?after=1", "")
+	status, body = api.do("GET", "/sandbox/phones/15550002/received?after=1", "")
 	require.Equal(t, 200, status)
 	require.Equal(t, "{\"messages\":[]}\n", body)
 
-	status, body = call(t, s, "GET", "/sandbox/devices", "")
+	status, body = api.do("GET", "/sandbox/devices", "")
 	require.Equal(t, 200, status)
 	require.Contains(t, body, `"jid":"15550001:1@s.whatsapp.net"`)
 	require.Contains(t, body, `"online":true`)
-	status, _ = call(t, s, "POST", "/sandbox/devices/15550001:1@s.whatsapp.net/cut", "")
+	status, _ = api.do("POST", "/sandbox/devices/15550001:1@s.whatsapp.net/cut", "")
 	require.Equal(t, 200, status)
 	waitEvent(c, anyOf[*events.Disconnected])
-	status, body = call(t, s, "GET", "/sandbox/stats", "")
+	status, body = api.do("GET", "/sandbox/stats", "")
 	require.Equal(t, 200, status)
 	require.Contains(t, body, `"last_ack_ns":1`)
-	status, body = call(t, s, "GET", "/sandbox/invariants", "")
+	status, body = api.do("GET", "/sandbox/invariants", "")
 	require.Equal(t, 200, status)
 	require.Equal(t, "{\"count\":0,\"violations\":[]}\n", body)
-	status, _ = call(t, s, "POST", "/sandbox/phones/15550001/unlink", "")
+	status, _ = api.do("POST", "/sandbox/phones/15550001/unlink", "")
 	require.Equal(t, 200, status)
 	waitEvent(c, anyOf[*events.LoggedOut])
 }

@@ -16,8 +16,15 @@ type route struct {
 	// body and answer are the types of the JSON; body is nil where none is read.
 	body, answer reflect.Type
 	handle       func(*api, *http.Request) (any, error)
+
+	// raw, where set, is in place of handle: it writes an answer of its own, of the media
+	// type gives. An error that it returns is answered like any other, unless it has begun to
+	// write; then it must not return one. takes is the media type of a body that is no JSON.
+	raw          func(*api, http.ResponseWriter, *http.Request) error
+	takes, gives string
 }
 
+// queryParam is a part of the URL's query. Its kind is a JSON type, or "duration".
 type queryParam struct {
 	name, kind, doc string
 }
@@ -40,6 +47,13 @@ func act[Out any](path, summary string, handle func(*api, *http.Request) (Out, e
 	return r
 }
 
+// remove is a DELETE.
+func remove[Out any](path, summary string, handle func(*api, *http.Request) (Out, error)) route {
+	r := get(path, summary, handle)
+	r.method = http.MethodDelete
+	return r
+}
+
 // post reads a body of type In, strictly, before it calls handle.
 func post[In, Out any](path, summary string, handle func(*api, *http.Request, In) (Out, error)) route {
 	r := act(path, summary, func(a *api, r *http.Request) (Out, error) {
@@ -52,6 +66,13 @@ func post[In, Out any](path, summary string, handle func(*api, *http.Request, In
 	})
 	r.body = reflect.TypeFor[In]()
 	return r
+}
+
+// fetch is a GET whose answer is no JSON, but of the media type gives.
+func fetch(path, gives, summary string, raw func(*api, http.ResponseWriter, *http.Request) error, query ...queryParam) route {
+	return route{
+		method: http.MethodGet, path: path, summary: summary, status: http.StatusOK, query: query, gives: gives, raw: raw,
+	}
 }
 
 // created makes the success of a route 201.

@@ -25,6 +25,7 @@ func routes() []route {
 			post("/sandbox/devices/{jid}/stream-error", "Send a stream error and end the connection", (*api).streamError),
 		),
 		tagged("sandbox",
+			fetch("/sandbox/openapi.json", "application/json", "This document", (*api).openAPI),
 			get("/sandbox/root-key", "The key that clients trust in place of WhatsApp's", (*api).rootKey),
 			get("/sandbox/invariants", "The invariants that were broken; empty is what a test wants", (*api).invariants),
 			get("/sandbox/stats", "Counts since the start", (*api).stats),
