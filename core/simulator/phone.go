@@ -2,7 +2,6 @@ package simulator
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"sync"
@@ -20,48 +19,18 @@ type Phone struct {
 	mu       sync.Mutex
 	store    *signalStore
 	sent     map[string]*sentMessage
-	order    []string // ids in sent, oldest first
-	received []*Message
-	shown    map[shownKey]*Message
-	sessions map[*Device]int // how often the session with a device was opened anew
+	order    []string              // ids in sent, oldest first
+	received []*Message            // by N
+	list     []*Message            // what was received and what was sent, by Seq
+	shown    map[shownKey]*Message // all of list
+	silent   map[shownKey]bool     // what was understood and is not shown, such as a reaction
+	timers   map[string]uint32     // seconds after which what is sent to a chat disappears
+	sessions map[*Device]int       // how often the session with a device was opened anew
 	hook     func(Message) string
 	changed  chan struct{}
 }
 
-// Message is one message that a phone shows: one per chat, sender and id, however often
-// it comes.
-type Message struct {
-	// N numbers what the phone received, from 1.
-	N int `json:"n"`
-	// ID is the message's id on WhatsApp.
-	ID string `json:"id"`
-	// Chat is the number at the other end, From the number that wrote: the phone's own for
-	// what a companion of it sent.
-	Chat string `json:"chat"`
-	From string `json:"from"`
-	Text string `json:"text"`
-	// Quoted is the id of the message that this one answers, or empty.
-	Quoted string `json:"quoted"`
-	// Time is the server's, in seconds, as it was on the first copy.
-	Time time.Time `json:"time"`
-	// Copies is how often the message came: 1 when nobody sent it twice.
-	Copies int `json:"copies"`
-}
-
 type shownKey struct{ chat, from, id string }
-
-// sentMessage is kept so that a device that could not read it can get it again.
-type sentMessage struct {
-	To     string
-	Text   string
-	Quoted string `json:",omitempty"`
-	Hidden bool   `json:",omitempty"`
-	Time   int64
-
-	sessions  map[*Device]int
-	delivered map[string]time.Time // by device
-	read      time.Time
-}
 
 // sentKept is how many sent messages a phone keeps for retries.
 const sentKept = 20000
@@ -69,7 +38,7 @@ const sentKept = 20000
 func newPhone(a *account, rec accountRecord) *Phone {
 	return &Phone{
 		acct: a, dev: newDevice(a, 0), store: newSignalStore(rec), sent: map[string]*sentMessage{},
-		shown: map[shownKey]*Message{}, sessions: map[*Device]int{},
+		shown: map[shownKey]*Message{}, silent: map[shownKey]bool{}, timers: map[string]uint32{}, sessions: map[*Device]int{},
 	}
 }
 
@@ -124,7 +93,7 @@ func (p *Phone) Received(after int) []Message {
 	after = min(max(after, 0), len(p.received))
 	out := make([]Message, 0, len(p.received)-after)
 	for _, m := range p.received[after:] {
-		out = append(out, *m)
+		out = append(out, m.clone())
 	}
 	return out
 }
@@ -141,7 +110,7 @@ func (p *Phone) WaitMessage(ctx context.Context, match func(Message) bool) (Mess
 	err := p.wait(ctx, "a message", func() bool {
 		i := slices.IndexFunc(p.received, func(m *Message) bool { return match(*m) })
 		if i >= 0 {
-			found = *p.received[i]
+			found = p.received[i].clone()
 		}
 		return i >= 0
 	})
@@ -238,25 +207,3 @@ func (p *Phone) bundle() *bundle {
 		hasOneTime: true, oneTimeID: id, oneTime: *pair.Pub,
 	}
 }
-
-func (p *Phone) loadSent(id string, value []byte) error {
-	m := new(sentMessage)
-	if err := json.Unmarshal(value, m); err != nil {
-		return err
-	}
-	p.sent[id] = m
-	p.order = append(p.order, id) // by id after a restart: which ones are forgotten first hardly matters
-	return nil
-}
-
-func (p *Phone) loadReceived(value []byte) error {
-	m := new(Message)
-	if err := json.Unmarshal(value, m); err != nil {
-		return err
-	}
-	p.received = append(p.received, m)
-	p.shown[shownKey{m.Chat, m.From, m.ID}] = m
-	return nil
-}
-
-func (p *Phone) receivedKey(n int) string { return fmt.Sprintf("m/%s/%012d", p.acct.number, n) }

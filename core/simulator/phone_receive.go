@@ -76,17 +76,21 @@ func (d *Device) oldest() *entry {
 func (p *Phone) take(e *entry) error {
 	s := p.acct.s
 	from, _ := e.node.Attrs["from"].(types.JID)
-	sender := s.findDevice(from)
+	author := from
+	if participant, ok := e.node.Attrs["participant"].(types.JID); ok { // of a group
+		author = participant
+	}
+	sender := s.findDevice(author)
 	if e.node.Tag != "message" || sender == nil { // sender == nil: unlinked since
 		return p.finish(s.outgoing(s.begin()), e)
 	}
 	p.mu.Lock()
-	in := &incoming{p: p, o: s.outgoing(p.begin()), node: &e.node, sender: sender, from: from, id: text(&e.node, "id")}
+	in := &incoming{p: p, o: s.outgoing(p.begin()), node: &e.node, sender: sender, from: from, author: author, id: text(&e.node, "id")}
 	in.read()
 	err := p.finish(in.o, e)
 	var shown Message
 	if in.shown != nil {
-		shown = *in.shown
+		shown = in.shown.clone()
 		p.notify()
 	}
 	hook := p.hook
@@ -132,97 +136,125 @@ type incoming struct {
 	o      *outgoing
 	node   *waBinary.Node
 	sender *Device
-	from   types.JID
+	from   types.JID // the sender, or the group
+	author types.JID // the sender's device, as it is named on the wire
+	chat   string    // as phones show it
 	id     string
-	shown  *Message       // what the phone shows of it, if anything
+	shown  *Message       // what the phone shows of it, if it is new or a copy
 	after  []func() error // what to do once the lock is free
 }
 
 func (in *incoming) read() {
-	enc, _ := in.node.GetOptionalChildByTag("enc")
+	in.chat = in.chatName()
+	for _, enc := range in.node.GetChildrenByTag("enc") {
+		msg, err := in.open(&enc)
+		if errors.Is(err, signalerror.ErrOldCounter) && in.again() {
+			return // the same ciphertext once more, as after a send that was repeated
+		}
+		if err != nil {
+			in.p.acct.s.log.Debug("phone cannot read a message", "phone", in.p.acct.number, "message_id", in.id, "err", err)
+			in.askAgain()
+			return
+		}
+		in.handle(msg)
+	}
+	if text(in.node, "category") != "peer" {
+		in.confirm()
+	}
+}
+
+// chatName is the chat that the stanza belongs to.
+func (in *incoming) chatName() string {
+	s := in.p.acct.s
+	switch in.from.Server {
+	case types.DefaultUserServer, types.HiddenUserServer:
+	default:
+		return in.from.String()
+	}
+	if recipient, ok := in.node.Attrs["recipient"].(types.JID); ok && in.sender.acct == in.p.acct {
+		return s.numberOf(recipient.ToNonAD().String())
+	}
+	return in.sender.acct.number
+}
+
+// open decrypts one part of the message.
+func (in *incoming) open(enc *waBinary.Node) (*waE2E.Message, error) {
 	content, _ := enc.Content.([]byte)
 	plain, err := content, error(nil)
-	if kind := text(&enc, "type"); kind != "plain" {
+	switch kind := text(enc, "type"); kind {
+	case "plain":
+	default:
 		plain, err = in.p.store.decrypt(in.sender, kind, content)
 	}
-	if errors.Is(err, signalerror.ErrOldCounter) && in.again() {
-		return // the same ciphertext once more, as after a send that was repeated
+	if err != nil {
+		return nil, err
 	}
 	msg := new(waE2E.Message)
-	if err == nil {
-		err = proto.Unmarshal(plain, msg)
+	if err = proto.Unmarshal(plain, msg); err != nil {
+		return nil, fmt.Errorf("parse message: %w", err)
 	}
-	if err != nil {
-		in.p.acct.s.log.Debug("phone cannot read a message", "phone", in.p.acct.number, "message_id", in.id, "err", err)
-		in.askAgain()
-		return
-	}
-	if text(in.node, "category") == "peer" {
-		return
-	}
-	chat, from := in.sender.acct.number, in.sender.acct.number
+	return msg, nil
+}
+
+// handle does what a decrypted message says.
+func (in *incoming) handle(msg *waE2E.Message) {
 	if sent := msg.GetDeviceSentMessage(); sent != nil && in.sender.acct == in.p.acct {
-		destination, _ := types.ParseJID(sent.GetDestinationJID())
-		if chat = destination.User; in.p.acct.s.findAccount(destination) != nil {
-			chat = in.p.acct.s.findAccount(destination).number
+		in.chat = in.p.acct.s.numberOf(sent.GetDestinationJID())
+		inner := sent.GetMessage()
+		if inner == nil {
+			return
 		}
-		msg = sent.GetMessage()
+		if inner.MessageContextInfo == nil {
+			inner.MessageContextInfo = msg.MessageContextInfo
+		}
+		msg = inner
 	}
-	body, quoted, ok := textOf(msg)
-	if ok {
-		in.show(chat, from, body, quoted)
+	inner, around := unwrap(msg)
+	m := &Message{ViewOnce: around.viewOnce}
+	switch {
+	case inner.ProtocolMessage != nil:
+		in.protocol(inner.ProtocolMessage)
+	case inner.ReactionMessage != nil:
+		in.react(inner.ReactionMessage)
+	case inner.PollUpdateMessage != nil:
+		in.vote(inner.PollUpdateMessage)
+	case in.p.acct.s.describe(inner, m):
+		in.show(m)
 	}
-	in.confirm()
 }
 
-// textOf returns what a phone shows of a message; false when there is no text in it.
-func textOf(msg *waE2E.Message) (body, quoted string, ok bool) {
-	if e := msg.GetEphemeralMessage().GetMessage(); e != nil {
-		msg = e
-	}
-	if msg.Conversation != nil {
-		return msg.GetConversation(), "", true
-	}
-	if x := msg.GetExtendedTextMessage(); x != nil {
-		return x.GetText(), x.GetContextInfo().GetStanzaID(), true
-	}
-	return "", "", false
-}
-
-// show adds the message to what the phone received, or counts a copy.
-func (in *incoming) show(chat, from, body, quoted string) {
+// show adds a message to what the phone received, or counts a copy.
+func (in *incoming) show(m *Message) {
 	p := in.p
-	key := shownKey{chat, from, in.id}
-	m := p.shown[key]
-	if m != nil {
-		m.Copies++
-	} else {
-		t, _ := strconv.ParseInt(text(in.node, "t"), 10, 64)
-		m = &Message{
-			N: len(p.received) + 1, ID: in.id, Chat: chat, From: from, Text: body, Quoted: quoted,
-			Time: time.Unix(t, 0).UTC(), Copies: 1,
-		}
-		p.received = append(p.received, m)
-		p.shown[key] = m
+	if known := p.shown[in.key()]; known != nil {
+		in.copy(known)
+		return
 	}
+	t, _ := strconv.ParseInt(text(in.node, "t"), 10, 64)
+	m.N, m.ID, m.Chat, m.From, m.Name = len(p.received)+1, in.id, in.chat, in.sender.acct.number, text(in.node, "notify")
+	m.Time, m.Copies, m.author = time.Unix(t, 0).UTC(), 1, in.author
+	p.received = append(p.received, m)
+	p.addShown(m)
 	in.shown = m
-	in.o.b.putJSON(p.receivedKey(m.N), m)
+	p.keep(in.o.b, m)
 }
 
-// again counts a copy whose ciphertext was decrypted before; false when the phone does not
+func (in *incoming) key() shownKey { return shownKey{in.chat, in.sender.acct.number, in.id} }
+
+func (in *incoming) copy(m *Message) {
+	m.Copies++
+	in.shown = m
+	in.p.keep(in.o.b, m)
+}
+
+// again takes a copy whose ciphertext was decrypted before; false when the phone does not
 // know the message.
 func (in *incoming) again() bool {
-	chat := in.sender.acct.number
-	if recipient, ok := in.node.Attrs["recipient"].(types.JID); ok && in.sender.acct == in.p.acct {
-		if a := in.p.acct.s.findAccount(recipient); a != nil {
-			chat = a.number
-		}
-	}
-	m := in.p.shown[shownKey{chat, in.sender.acct.number, in.id}]
-	if m == nil {
+	if m := in.p.shown[in.key()]; m != nil {
+		in.copy(m)
+	} else if !in.p.silent[in.key()] {
 		return false
 	}
-	in.show(m.Chat, m.From, m.Text, m.Quoted)
 	in.confirm()
 	return true
 }
@@ -230,9 +262,7 @@ func (in *incoming) again() bool {
 // confirm sends the delivery receipt: to all of the sender's devices, or, for a copy of
 // what a companion sent, to that companion.
 func (in *incoming) confirm() {
-	attrs := waBinary.Attrs{
-		"id": in.id, "from": in.p.acct.as(isHidden(in.from)), "t": strconv.FormatInt(in.p.acct.s.now(), 10),
-	}
+	attrs := in.receipt()
 	node := waBinary.Node{Tag: "receipt", Attrs: attrs}
 	if in.sender.acct == in.p.acct {
 		attrs["type"] = "sender"
@@ -251,6 +281,17 @@ func (in *incoming) confirm() {
 	}
 }
 
+// receipt are the attributes of what the phone answers to the message.
+func (in *incoming) receipt() waBinary.Attrs {
+	attrs := waBinary.Attrs{"id": in.id, "t": strconv.FormatInt(in.p.acct.s.now(), 10)}
+	if in.from.Server == types.DefaultUserServer || isHidden(in.from) {
+		attrs["from"] = in.p.acct.as(isHidden(in.from))
+	} else {
+		attrs["from"], attrs["participant"] = in.from, in.p.acct.as(isHidden(in.author))
+	}
+	return attrs
+}
+
 // askAgain asks the sender's device for the message again, with keys for a new session.
 func (in *incoming) askAgain() {
 	if in.sender.id == 0 {
@@ -265,10 +306,8 @@ func (in *incoming) askAgain() {
 		return
 	}
 	own := in.p.bundle()
-	attrs := waBinary.Attrs{
-		"id": in.id, "type": "retry", "from": in.p.acct.as(isHidden(in.from)),
-		"t": strconv.FormatInt(in.p.acct.s.now(), 10),
-	}
+	attrs := in.receipt()
+	attrs["type"] = "retry"
 	if recipient, ok := in.node.Attrs["recipient"]; ok {
 		attrs["recipient"] = recipient
 	}

@@ -2,6 +2,7 @@ package simulator
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -11,66 +12,229 @@ import (
 	waBinary "go.mau.fi/whatsmeow/binary"
 	"go.mau.fi/whatsmeow/proto/waE2E"
 	"go.mau.fi/whatsmeow/types"
+	"go.mau.fi/whatsmeow/types/events"
 )
 
-// SendOptions of one message; the zero value is an ordinary text.
+// Errors of a phone that sends.
+var (
+	// ErrChat says that a chat does not exist, or that the phone may not write to it.
+	ErrChat = errors.New("no such chat")
+	// ErrUnknownMessage says that the phone shows no message with this id in this chat.
+	ErrUnknownMessage = errors.New("no such message")
+)
+
+// SendOptions of one message; the zero value is an ordinary message.
 type SendOptions struct {
 	// ID is the message's id; empty makes one.
 	ID string
 	// Quote is the id of a message of the same chat, which the receiver is shown as answered.
 	Quote string
+	// Mentions are numbers that the message names.
+	Mentions []string
+	// Forwarded marks the message as passed on.
+	Forwarded bool
+	// ViewOnce shows a picture, video or voice note once only.
+	ViewOnce bool
+	// Expires is after how many seconds the message disappears; 0 is what was set for the chat.
+	Expires uint32
 	// ByLID sends under the phone's hidden identifier in place of its number.
 	ByLID bool
+
+	also func(*batch) // what becomes durable together with the message
 }
 
-// SendText sends a text to a number and returns its id. When it returns, the message is
-// encrypted and queued, durably, for every device of both numbers; messages of one phone
-// keep the order of these calls.
+// SendText sends a text to a chat, a number or a group's JID, and returns its id. When it
+// returns, the message is encrypted and queued, durably, for every device that is to get
+// it; messages of one phone keep the order of these calls.
 func (p *Phone) SendText(ctx context.Context, to, text string, options ...SendOptions) (string, error) {
 	var opts SendOptions
 	if len(options) > 0 {
 		opts = options[0]
 	}
+	return p.Send(ctx, to, &waE2E.Message{Conversation: &text}, opts)
+}
+
+// Send sends any message, as [Phone.SendText] does: the message belongs to the phone then.
+func (p *Phone) Send(ctx context.Context, to string, msg *waE2E.Message, opts SendOptions) (string, error) {
 	if err := ctx.Err(); err != nil {
 		return "", err
 	}
-	number, err := cleanNumber(to)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.send(to, msg, opts)
+}
+
+// send is [Phone.Send] with mu held.
+func (p *Phone) send(to string, msg *waE2E.Message, opts SendOptions) (string, error) {
+	s := p.acct.s
+	chat, err := s.chat(to)
 	if err != nil {
 		return "", err
-	}
-	s := p.acct.s
-	target := s.account(number)
-	if target == nil {
-		return "", fmt.Errorf("%s: %w", number, ErrUnknownNumber)
 	}
 	if opts.ID == "" {
 		opts.ID = newMessageID()
 	}
 	m := &sentMessage{
-		To: number, Text: text, Quoted: opts.Quote, Hidden: opts.ByLID, Time: s.now(),
-		sessions: map[*Device]int{}, delivered: map[string]time.Time{},
+		To: chat.name, Hidden: opts.ByLID, Time: s.now(), sessions: map[*Device]int{}, delivered: map[string]time.Time{},
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	if m.msg, err = p.dress(msg, chat, opts); err != nil {
+		return "", err
+	}
+	if m.Raw, err = proto.Marshal(m.msg); err != nil {
+		return "", fmt.Errorf("marshal message: %w", err)
+	}
 	o := s.outgoing(p.begin())
-	for _, d := range target.all() {
-		if d != p.dev && target != p.acct {
-			if err = p.address(o, m, opts.ID, d, target, false, 0); err != nil {
-				return "", err
+	if err = p.route(o, m, opts.ID, chat); err != nil {
+		return "", err
+	}
+	shown := &Message{
+		ID: opts.ID, Chat: chat.name, From: p.acct.number, Name: p.acct.pushName(), Time: time.Unix(m.Time, 0).UTC(), Copies: 1,
+		author: p.acct.as(opts.ByLID || chat.hidden()),
+	}
+	inner, around := unwrap(m.msg)
+	shown.ViewOnce = around.viewOnce
+	if s.describe(inner, shown) && p.shown[shownKey{shown.Chat, shown.From, shown.ID}] == nil {
+		p.addShown(shown)
+		m.Shown = shown.record()
+	}
+	p.remember(o.b, opts.ID, m)
+	if opts.also != nil {
+		opts.also(o.b)
+	}
+	if err = o.commit(); err != nil {
+		return "", err
+	}
+	p.notify()
+	return opts.ID, nil
+}
+
+// route addresses m to every device that is to get it; mu is held.
+func (p *Phone) route(o *outgoing, m *sentMessage, id string, chat chatRef) error {
+	if chat.peer == nil {
+		return fmt.Errorf("%s: %w", chat.name, ErrChat)
+	}
+	for _, d := range chat.peer.all() {
+		if d != p.dev && chat.peer != p.acct {
+			if err := p.address(o, m, id, d, chat, false, 0); err != nil {
+				return err
 			}
 		}
 	}
 	for _, d := range p.acct.all()[1:] {
-		if err = p.address(o, m, opts.ID, d, target, false, 0); err != nil {
-			return "", err
+		if err := p.address(o, m, id, d, chat, false, 0); err != nil {
+			return err
 		}
 	}
-	p.remember(o.b, opts.ID, m)
-	p.acct.meet(target, o.b)
-	if err = o.commit(); err != nil {
-		return "", err
+	p.acct.meet(chat.peer, o.b)
+	return nil
+}
+
+// chatRef is a chat that a message goes to.
+type chatRef struct {
+	name string   // as phones show it: a number, or the JID
+	peer *account // the other end of a chat of two; nil for any other
+	jid  types.JID
+}
+
+// hidden says whether the chat's members are named by their hidden identifiers.
+func (c chatRef) hidden() bool { return false }
+
+// as is how the chat is named on the wire.
+func (c chatRef) as(hidden bool) types.JID {
+	if c.peer != nil {
+		return c.peer.as(hidden)
 	}
-	return opts.ID, nil
+	return c.jid
+}
+
+// chat resolves what a caller names: a number, or the JID of a chat of any kind.
+func (s *Server) chat(name string) (chatRef, error) {
+	if jid, err := types.ParseJID(name); err == nil && jid.User != "" && jid.Server != "" {
+		if a := s.findAccount(jid); a != nil {
+			return chatRef{name: a.number, peer: a, jid: a.pn()}, nil
+		}
+		if jid.Server != types.DefaultUserServer && jid.Server != types.HiddenUserServer {
+			return chatRef{name: jid.String(), jid: jid}, nil
+		}
+		name = jid.User
+	}
+	number, err := cleanNumber(name)
+	if err != nil {
+		return chatRef{}, err
+	}
+	a := s.account(number)
+	if a == nil {
+		return chatRef{}, fmt.Errorf("%s: %w", number, ErrUnknownNumber)
+	}
+	return chatRef{name: number, peer: a, jid: a.pn()}, nil
+}
+
+// dress adds to a message what the options ask for: a quote, mentions, an envelope; mu is held.
+func (p *Phone) dress(msg *waE2E.Message, chat chatRef, opts SendOptions) (*waE2E.Message, error) {
+	inner, _ := unwrap(msg)
+	if inner.ProtocolMessage != nil || inner.ReactionMessage != nil || inner.PollUpdateMessage != nil {
+		return msg, nil
+	}
+	if opts.Expires == 0 {
+		opts.Expires = p.timers[chat.name]
+	}
+	if opts.Quote != "" || len(opts.Mentions) > 0 || opts.Forwarded || opts.Expires > 0 {
+		if msg.Conversation != nil {
+			msg.ExtendedTextMessage, msg.Conversation = &waE2E.ExtendedTextMessage{Text: msg.Conversation}, nil
+		}
+		slot := contextSlot(inner)
+		if slot == nil {
+			return nil, fmt.Errorf("%w: this kind of message cannot quote, mention, be forwarded or disappear", ErrChat)
+		}
+		if *slot == nil {
+			*slot = &waE2E.ContextInfo{}
+		}
+		if err := p.fillContext(*slot, chat, opts); err != nil {
+			return nil, err
+		}
+	}
+	if opts.ViewOnce {
+		switch {
+		case msg.ImageMessage != nil:
+			msg.ImageMessage.ViewOnce = proto.Bool(true)
+		case msg.VideoMessage != nil:
+			msg.VideoMessage.ViewOnce = proto.Bool(true)
+		case msg.AudioMessage != nil:
+			msg.AudioMessage.ViewOnce = proto.Bool(true)
+		default:
+			return nil, fmt.Errorf("%w: only pictures, videos and voice notes can be seen once", ErrChat)
+		}
+		msg = &waE2E.Message{ViewOnceMessageV2: &waE2E.FutureProofMessage{Message: msg}}
+	}
+	if opts.Expires > 0 {
+		msg = &waE2E.Message{EphemeralMessage: &waE2E.FutureProofMessage{Message: msg}}
+	}
+	return msg, nil
+}
+
+func (p *Phone) fillContext(info *waE2E.ContextInfo, chat chatRef, opts SendOptions) error {
+	if opts.Quote != "" {
+		author := chat.as(opts.ByLID)
+		quoted := &waE2E.Message{Conversation: proto.String("")}
+		if m := p.find(chat.name, opts.Quote); m != nil {
+			author, quoted = m.author.ToNonAD(), m.Content
+		}
+		info.StanzaID, info.Participant, info.QuotedMessage = &opts.Quote, proto.String(author.String()), quoted
+	}
+	for _, number := range opts.Mentions {
+		ref, err := p.acct.s.chat(number)
+		if err != nil {
+			return fmt.Errorf("mention: %w", err)
+		}
+		info.MentionedJID = append(info.MentionedJID, ref.as(opts.ByLID || chat.hidden()).String())
+	}
+	if opts.Forwarded {
+		info.IsForwarded, info.ForwardingScore = proto.Bool(true), proto.Uint32(1)
+	}
+	if opts.Expires > 0 {
+		info.Expiration = &opts.Expires
+	}
+	return nil
 }
 
 // address adds the stanza of m for one device; mu is held. renew opens the session anew,
@@ -78,31 +242,38 @@ func (p *Phone) SendText(ctx context.Context, to, text string, options ...SendOp
 //
 // What one phone sends another is not encrypted: both are of this process, and no
 // client sees it.
-func (p *Phone) address(o *outgoing, m *sentMessage, id string, d *Device, target *account, renew bool, count int) error {
-	attrs := messageAttrs(p.dev, m.Hidden, id, strconv.FormatInt(m.Time, 10), "text")
+func (p *Phone) address(o *outgoing, m *sentMessage, id string, d *Device, chat chatRef, renew bool, count int) error {
+	kind, media := stanzaType(m.msg)
+	attrs := messageAttrs(p.dev, m.Hidden, id, strconv.FormatInt(m.Time, 10), kind)
+	edit := editAttribute(m.msg)
+	if edit != types.EditAttributeEmpty {
+		attrs["edit"] = string(edit)
+	}
 	own := d.acct == p.acct
 	if own {
-		setRecipient(attrs, target.as(m.Hidden), target)
+		setRecipient(attrs, chat.as(m.Hidden), chat.peer)
 	}
-	plain, err := proto.Marshal(m.proto(p.acct, target, own))
+	plain := m.Raw
+	if own {
+		var err error
+		if plain, err = proto.Marshal(&waE2E.Message{
+			DeviceSentMessage: &waE2E.DeviceSentMessage{
+				DestinationJID: proto.String(chat.as(m.Hidden).String()), Message: m.msg,
+			},
+			MessageContextInfo: m.msg.MessageContextInfo,
+		}); err != nil {
+			return fmt.Errorf("marshal message: %w", err)
+		}
+	}
+	enc, err := p.seal(o, m, id, d, plain, renew)
 	if err != nil {
 		return err
 	}
-	enc := waBinary.Node{Tag: "enc", Attrs: waBinary.Attrs{"v": "2", "type": "plain"}, Content: plain}
-	if d.id != 0 {
-		ciphertext, kind, err := p.store.encrypt(d, plain, renew, func() (*bundle, error) {
-			p.sessions[d]++
-			return p.acct.s.issueBundle(d, o)
-		})
-		if err != nil {
-			return err
-		}
-		p.acct.s.watchCipher(p.dev, d, id, ciphertext)
-		enc.Content, enc.Attrs["type"] = ciphertext, kind
-		if m.sessions == nil {
-			m.sessions = map[*Device]int{}
-		}
-		m.sessions[d] = p.sessions[d]
+	if media != "" {
+		enc.Attrs["mediatype"] = media
+	}
+	if edit != types.EditAttributeEmpty || kind == "reaction" || m.msg.PollUpdateMessage != nil {
+		enc.Attrs["decrypt-fail"] = string(events.DecryptFailHide)
 	}
 	if count > 0 {
 		enc.Attrs["count"] = strconv.Itoa(count)
@@ -111,111 +282,61 @@ func (p *Phone) address(o *outgoing, m *sentMessage, id string, d *Device, targe
 	return nil
 }
 
-// proto is the message as it is encrypted; own is the form for the sender's own devices.
-func (m *sentMessage) proto(from, target *account, own bool) *waE2E.Message {
-	msg := &waE2E.Message{Conversation: &m.Text}
-	if m.Quoted != "" {
-		msg = &waE2E.Message{ExtendedTextMessage: &waE2E.ExtendedTextMessage{
-			Text: &m.Text,
-			ContextInfo: &waE2E.ContextInfo{
-				StanzaID: &m.Quoted, Participant: proto.String(target.as(m.Hidden).String()),
-				QuotedMessage: &waE2E.Message{Conversation: proto.String("")},
-			},
-		}}
+// seal encrypts plain for a device, or leaves it as it is for another phone; mu is held.
+func (p *Phone) seal(o *outgoing, m *sentMessage, id string, d *Device, plain []byte, renew bool) (waBinary.Node, error) {
+	enc := waBinary.Node{Tag: "enc", Attrs: waBinary.Attrs{"v": "2", "type": "plain"}, Content: plain}
+	if d.id == 0 {
+		return enc, nil
 	}
-	if own {
-		msg = &waE2E.Message{DeviceSentMessage: &waE2E.DeviceSentMessage{
-			DestinationJID: proto.String(target.as(m.Hidden).String()), Message: msg,
-		}}
-	}
-	return msg
-}
-
-// remember keeps a sent message for retries and forgets the oldest beyond the limit; mu is held.
-func (p *Phone) remember(b *batch, id string, m *sentMessage) {
-	if p.sent[id] == nil {
-		p.order = append(p.order, id)
-	}
-	p.sent[id] = m
-	b.putJSON("o/"+p.acct.number+"/"+id, m)
-	if len(p.order) > sentKept {
-		delete(p.sent, p.order[0])
-		b.del("o/" + p.acct.number + "/" + p.order[0])
-		p.order = p.order[1:]
-	}
-}
-
-// takeReceipt takes a receipt that a device sent this phone.
-func (p *Phone) takeReceipt(from *Device, node *waBinary.Node) error {
-	if text(node, "type") == "retry" {
-		return p.resend(from, node)
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	ids := []string{text(node, "id")}
-	list := node.GetChildByTag("list")
-	if list.Tag == "list" {
-		for _, item := range list.GetChildren() {
-			ids = append(ids, text(&item, "id"))
-		}
-	}
-	for _, id := range ids {
-		m := p.sent[id]
-		if m == nil {
-			continue
-		}
-		if m.delivered == nil {
-			m.delivered = map[string]time.Time{}
-		}
-		switch text(node, "type") {
-		case "", "inactive":
-			m.delivered[from.JID().String()] = p.acct.s.opts.Clock()
-		case "read":
-			m.read = p.acct.s.opts.Clock()
-		}
-	}
-	p.notify()
-	return nil
-}
-
-// resend answers a device that could not read a message: the same message again, to it
-// alone. A session that was opened since the message went out is good; otherwise a new one
-// is opened, from the keys in the receipt or from the server.
-func (p *Phone) resend(d *Device, node *waBinary.Node) error {
-	retry := node.GetChildByTag("retry")
-	id := text(&retry, "id")
-	count, _ := strconv.Atoi(text(&retry, "count"))
-	s := p.acct.s
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	m := p.sent[id]
-	if m == nil {
-		s.log.Warn("retry for a message that is not known", "phone", p.acct.number, "message_id", id)
-		return nil
-	}
-	target := s.account(m.To)
-	if target == nil || d.acct != target && d.acct != p.acct {
-		return nil
-	}
-	o := s.outgoing(p.begin())
-	renew := count > 1 || m.sessions[d] == p.sessions[d]
-	if keys, ok := node.GetOptionalChildByTag("keys"); ok && renew {
-		theirs, err := parseBundle(node, &keys)
-		if err != nil {
-			s.log.Warn("retry with malformed keys", "phone", p.acct.number, "message_id", id, "err", err)
-			return nil
-		}
-		if err = p.store.open(d, theirs); err != nil {
-			s.log.Warn("retry with keys that open no session", "phone", p.acct.number, "message_id", id, "err", err)
-			return nil
-		}
+	ciphertext, kind, err := p.store.encrypt(d, plain, renew, func() (*bundle, error) {
 		p.sessions[d]++
-		renew = false
+		return p.acct.s.issueBundle(d, o)
+	})
+	if err != nil {
+		return enc, err
 	}
-	if err := p.address(o, m, id, d, target, renew, max(count, 1)); err != nil {
+	p.acct.s.watchCipher(p.dev, d, id, ciphertext)
+	enc.Content, enc.Attrs["type"] = ciphertext, kind
+	if m.sessions == nil {
+		m.sessions = map[*Device]int{}
+	}
+	m.sessions[d] = p.sessions[d]
+	return enc, nil
+}
+
+// sendPeer sends a companion what is for it alone, outside of any chat: keys of the app
+// state, history, answers to its requests (send.go of whatsmeow, preparePeerMessageNode).
+func (p *Phone) sendPeer(d *Device, content *waE2E.ProtocolMessage) (string, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	msg := &waE2E.Message{ProtocolMessage: content}
+	raw, err := proto.Marshal(msg)
+	if err != nil {
+		return "", fmt.Errorf("marshal peer message: %w", err)
+	}
+	id := newMessageID()
+	m := &sentMessage{To: p.acct.number, Raw: raw, msg: msg, Time: p.acct.s.now(), Peer: true}
+	o := p.acct.s.outgoing(p.begin())
+	if err = p.addressPeer(o, m, id, d, false, 0); err != nil {
+		return "", err
+	}
+	p.remember(o.b, id, m)
+	return id, o.commit()
+}
+
+// addressPeer adds the stanza of a peer message; mu is held.
+func (p *Phone) addressPeer(o *outgoing, m *sentMessage, id string, d *Device, renew bool, count int) error {
+	attrs := messageAttrs(p.dev, false, id, strconv.FormatInt(m.Time, 10), "text")
+	attrs["category"], attrs["push_priority"] = "peer", "high"
+	enc, err := p.seal(o, m, id, d, m.Raw, renew)
+	if err != nil {
 		return err
 	}
-	return o.commit()
+	if count > 0 {
+		enc.Attrs["count"] = strconv.Itoa(count)
+	}
+	o.add(d, waBinary.Node{Tag: "message", Attrs: attrs, Content: []waBinary.Node{enc}})
+	return nil
 }
 
 func isHidden(jid types.JID) bool { return jid.Server == types.HiddenUserServer }

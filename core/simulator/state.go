@@ -18,6 +18,7 @@ import (
 //	a/NUMBER                        an account and its phone's keys
 //	c/NUMBER/NUMBER                 the first has met the second
 //	d/NUMBER/DEVICE                 a companion
+//	e/NUMBER/CHAT                   after how many seconds what a phone sends to a chat disappears
 //	k/NUMBER/DEVICE/KEY             a companion's one-time prekey: 32 bytes, and 1 once issued
 //	m/NUMBER/N                      what a phone received
 //	n/NUMBER                        the newest id of the phone's one-time prekeys
@@ -101,6 +102,7 @@ func (s *Server) load(values map[string][]byte) error {
 		{"s/", s.loadPhone},
 		{"o/", s.loadPhone},
 		{"m/", s.loadPhone},
+		{"e/", s.loadPhone},
 		{"q/", s.loadEntry},
 	} {
 		for _, key := range keysUnder(values, step.prefix) {
@@ -109,6 +111,9 @@ func (s *Server) load(values map[string][]byte) error {
 				return fmt.Errorf("%s: %w", key, err)
 			}
 		}
+	}
+	for _, a := range s.byNumber {
+		a.phone.loaded()
 	}
 	return nil
 }
@@ -177,6 +182,8 @@ func (s *Server) loadPhone(parts []string, value []byte) error {
 		return p.loadSent(parts[2], value)
 	case "m":
 		return p.loadReceived(value)
+	case "e":
+		p.loadTimer(parts[2], value)
 	}
 	return nil
 }
