@@ -70,6 +70,7 @@ func (s *Server) iqTable() map[string]iqHandler {
 		"w:biz":                     refuse(errNotFound),
 		"w:qr":                      refuse(errNotFound),
 		"w:g2":                      handleGroups,
+		"w:m":                       s.handleMedia,
 	}
 }
 

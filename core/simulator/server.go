@@ -54,6 +54,10 @@ type Options struct {
 	Window int
 	// Linger is the time between a last stanza, such as <failure>, and the close. 0 is 200 ms.
 	Linger time.Duration
+	// MediaTTL is how long the media host serves an upload. 0 is 30 days.
+	MediaTTL time.Duration
+	// MediaLimit is the largest upload, in bytes as they are uploaded. 0 is 2 GiB and 1 KiB.
+	MediaLimit int64
 	// Control makes what answers under /sandbox/: Handler of package control. Nil leaves
 	// only GET /sandbox/root-key, which hubs need.
 	Control func(*Server) http.Handler
@@ -65,6 +69,7 @@ type Server struct {
 	log     *slog.Logger
 	journal *journal // nil without a folder
 	id      *identity
+	media   *mediaStore
 	stats   counters
 
 	iq      map[string]iqHandler
@@ -101,6 +106,12 @@ func New(opts Options) (*Server, error) {
 	if opts.Linger == 0 {
 		opts.Linger = 200 * time.Millisecond
 	}
+	if opts.MediaTTL == 0 {
+		opts.MediaTTL = 30 * 24 * time.Hour
+	}
+	if opts.MediaLimit == 0 {
+		opts.MediaLimit = 2<<30 + 1<<10 // a file of 2 GiB, encrypted
+	}
 	if logger.Logger == nil {
 		// libsignal's own default prints to stdout, and is set up lazily, which races.
 		var quiet logger.Loggable = silent{}
@@ -110,6 +121,7 @@ func New(opts Options) (*Server, error) {
 		opts: opts, log: opts.Logger.With("component", "simulator"),
 		byNumber: map[string]*account{}, byLID: map[string]*account{},
 		conns: map[*conn]struct{}{}, pairings: map[string]*pairing{},
+		media: newMediaStore(opts),
 	}
 	s.iq, s.stanzas = s.iqTable(), s.stanzaTable()
 	var values map[string][]byte
@@ -119,7 +131,11 @@ func New(opts Options) (*Server, error) {
 			return nil, err
 		}
 	}
-	if err := s.load(values); err != nil {
+	err := s.load(values)
+	if err == nil {
+		err = s.openMedia()
+	}
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("load sandbox state: %w", err), s.journal.close())
 	}
 	return s, nil
@@ -158,6 +174,7 @@ func (s *Server) Start(addr string) error {
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /ws/chat", s.serveSocket)
+	s.mountMedia(mux)
 	if s.opts.Control != nil {
 		mux.Handle("/sandbox/", s.opts.Control(s))
 	} else {

@@ -21,6 +21,7 @@ import (
 //	e/NUMBER/CHAT                   after how many seconds what a phone sends to a chat disappears
 //	k/NUMBER/DEVICE/KEY             a companion's one-time prekey: 32 bytes, and 1 once issued
 //	m/NUMBER/N                      what a phone received
+//	media/ID                        a link of the media host
 //	n/NUMBER                        the newest id of the phone's one-time prekeys
 //	o/NUMBER/ID                     what a phone sent, for retries
 //	p/NUMBER/KEY                    a phone's one-time prekey, private
@@ -104,6 +105,7 @@ func (s *Server) load(values map[string][]byte) error {
 		{"m/", s.loadPhone},
 		{"e/", s.loadPhone},
 		{"q/", s.loadEntry},
+		{"media/", s.loadMedia},
 	} {
 		for _, key := range keysUnder(values, step.prefix) {
 			parts := strings.Split(key, "/")
