@@ -21,6 +21,7 @@ import (
 	"go.mau.fi/whatsmeow/types/events"
 
 	"github.com/wildcathub/wildcat/core/simulator"
+	"github.com/wildcathub/wildcat/core/simulator/control"
 )
 
 func TestAnotherServerOverTheSameFolderGoesOnWhereTheFirstStopped(t *testing.T) {
@@ -65,7 +66,7 @@ func TestAnotherServerOverTheSameFolderGoesOnWhereTheFirstStopped(t *testing.T) 
 
 // serveUntilKilled is what this test's executable does as a child.
 func serveUntilKilled(dir, addr string) {
-	s, err := simulator.New(simulator.Options{Dir: dir, Root: &root})
+	s, err := simulator.New(simulator.Options{Dir: dir, Root: &root, Control: control.Handler})
 	if err == nil {
 		err = s.Start(addr)
 	}
