@@ -14,18 +14,20 @@ import (
 
 	"github.com/wildcathub/wildcat/core/simulator"
 	"github.com/wildcathub/wildcat/core/simulator/control"
+	"github.com/wildcathub/wildcat/core/simulator/seed"
 )
 
 // newSandboxCommand is `wildcat sandbox`: the WhatsApp simulator as a process of its own.
 func newSandboxCommand() *cobra.Command {
-	var listen, data string
+	var listen, data, seedFile string
 	var exitWithStdin, verbose bool
 	cmd := &cobra.Command{
 		Use:   "sandbox",
 		Short: "Run a simulated WhatsApp, with phones that you control over HTTP",
 		Long: `Run a simulated WhatsApp on a loopback address. A hub connects to it with
   whatsapp: {network: sandbox, url: "http://127.0.0.1:PORT"}
-and phones are made, and write, through its control API under /sandbox/ (docs/sandbox.md).`,
+and phones are made, and write, on its page at /sandbox/, through its control API under the
+same path, or in a file for --seed (docs/sandbox.md).`,
 		Args:          cobra.NoArgs,
 		SilenceUsage:  true,
 		SilenceErrors: true,
@@ -40,21 +42,34 @@ and phones are made, and write, through its control API under /sandbox/ (docs/sa
 				level = slog.LevelDebug
 			}
 			logger := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: level}))
-			return runSandbox(ctx, listen, simulator.Options{Dir: data, Logger: logger, Control: control.Handler}, cmd.OutOrStdout())
+			wanted := &seed.Seed{}
+			if seedFile != "" {
+				var err error
+				if wanted, err = seed.Load(seedFile); err != nil {
+					return err
+				}
+			}
+			opts := simulator.Options{Dir: data, Logger: logger, Control: control.Handler}
+			return runSandbox(ctx, listen, opts, wanted, cmd.OutOrStdout())
 		},
 	}
 	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:7070", "loopback address to listen on; port 0 takes a free one")
 	cmd.Flags().StringVar(&data, "data", "", "folder that keeps the state; without it, it is gone at the end")
+	cmd.Flags().StringVar(&seedFile, "seed", "", "YAML file of phones, groups and automatic replies to make; may be given again at each start")
 	cmd.Flags().BoolVar(&exitWithStdin, "exit-with-stdin", false, "end when standard input is closed, as it is when the parent dies")
 	cmd.Flags().BoolVar(&verbose, "verbose", false, "log each connection")
 	return cmd
 }
 
-// runSandbox serves until ctx ends. It prints one line once it is ready.
-func runSandbox(ctx context.Context, listen string, opts simulator.Options, out io.Writer) error {
+// runSandbox serves until ctx ends. It prints one line once it is ready, all that the seed
+// wants included.
+func runSandbox(ctx context.Context, listen string, opts simulator.Options, wanted *seed.Seed, out io.Writer) error {
 	s, err := simulator.New(opts)
 	if err != nil {
 		return fmt.Errorf("open sandbox: %w", err)
+	}
+	if err = wanted.Apply(ctx, s); err != nil {
+		return errors.Join(err, s.Close())
 	}
 	if err = s.Start(listen); err != nil {
 		return errors.Join(fmt.Errorf("start sandbox: %w", err), s.Close())

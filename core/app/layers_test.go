@@ -42,9 +42,10 @@ var allowed = map[string][]string{
 	"core/api":               {"core/send", "core/store", "core/config", "core/whatsapp", "sdk"},
 	"core/simulator":         {},
 	"core/simulator/control": {"core/simulator"},
+	"core/simulator/seed":    {"core/simulator"},
 	"core/scenario":          {},
 	"core/app":               {"core/", "plugins", "sdk"},
-	"cmd/wildcat":            {"core/app", "core/config", "core/simulator", "core/simulator/control", "core/scenario"},
+	"cmd/wildcat":            {"core/app", "core/config", "core/simulator", "core/simulator/", "core/scenario"},
 	"cmd/wildcat-bench":      {"core/", "plugins", "sdk"},
 }
 

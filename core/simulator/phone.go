@@ -27,6 +27,7 @@ type Phone struct {
 	timers   map[string]uint32     // seconds after which what is sent to a chat disappears
 	sessions map[*Device]int       // how often the session with a device was opened anew
 	hook     func(Message) string
+	replies  []Reply
 	changed  chan struct{}
 }
 

@@ -27,6 +27,7 @@ import (
 //	p/NUMBER/KEY                    a phone's one-time prekey, private
 //	q/NUMBER/DEVICE/SEQ             a stanza that waits for a device
 //	s/NUMBER/ADDRESS                a phone's Signal session
+//	y/NUMBER                        what a phone answers by itself
 
 type serverRecord struct {
 	Root, Intermediate, Static []byte
@@ -104,6 +105,7 @@ func (s *Server) load(values map[string][]byte) error {
 		{"o/", s.loadPhone},
 		{"m/", s.loadPhone},
 		{"e/", s.loadPhone},
+		{"y/", s.loadPhone},
 		{"q/", s.loadEntry},
 		{"media/", s.loadMedia},
 	} {
@@ -186,6 +188,8 @@ func (s *Server) loadPhone(parts []string, value []byte) error {
 		return p.loadReceived(value)
 	case "e":
 		p.loadTimer(parts[2], value)
+	case "y":
+		return p.loadReplies(value)
 	}
 	return nil
 }

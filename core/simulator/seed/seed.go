@@ -1,0 +1,85 @@
+// Package seed fills a sandbox from a YAML file: numbers, names, groups, phones that
+// answer by themselves.
+//
+// It owns the file's format and its strict reading, all mistakes at once with their places.
+// What it makes is the simulator's own; it keeps nothing.
+package seed
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+)
+
+// Seed is what a file says.
+type Seed struct {
+	Phones []Phone `yaml:"phones"`
+
+	dir string // of the file; pictures are named from there
+}
+
+// Phone is a number and the phone that owns it.
+type Phone struct {
+	// Number is 5 to 15 digits, with or without a plus.
+	Number string `yaml:"number"`
+	// Name is what the phone calls itself.
+	Name string `yaml:"name"`
+	// Replies are the texts that the phone answers by itself; the first pattern that matches counts.
+	Replies []Reply `yaml:"replies"`
+}
+
+// Reply is one automatic answer.
+type Reply struct {
+	// Pattern is a regular expression in Go's syntax, somewhere in the text.
+	Pattern string `yaml:"pattern"`
+	// Reply is the answer; $1 or ${name} stands for what a group of the pattern found, $0
+	// for all of it, $$ for a dollar sign.
+	Reply string `yaml:"reply"`
+}
+
+// Load reads a file. All mistakes are returned together, as [Problems].
+func Load(path string) (*Seed, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read seed: %w", err)
+	}
+	s, err := parse(path, data)
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+var syntaxLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)$`)
+
+func parse(path string, data []byte) (*Seed, error) {
+	s := &Seed{dir: filepath.Dir(path)}
+	reader := yaml.NewDecoder(bytes.NewReader(data))
+	var doc, more yaml.Node
+	if err := reader.Decode(&doc); errors.Is(err, io.EOF) {
+		return s, nil
+	} else if err != nil {
+		m := syntaxLine.FindStringSubmatch(strings.ReplaceAll(err.Error(), "\n", " "))
+		if m == nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		line, _ := strconv.Atoi(m[1])
+		return nil, Problems{{path, max(line, 1), 1, m[2]}}
+	}
+	d := &decoder{file: path, places: map[string]*yaml.Node{}}
+	d.decode(doc.Content[0], reflect.ValueOf(s).Elem(), "")
+	if err := reader.Decode(&more); err == nil {
+		d.problem(&more, "a second document: want one")
+	}
+	s.validate(d)
+	return s, d.sorted()
+}
