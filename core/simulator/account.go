@@ -16,17 +16,23 @@ type account struct {
 	number, lid string
 	phone       *Phone
 
+	linking  sync.Mutex // one companion comes or goes at a time; taken before mu
+	entering sync.Mutex // one code is tried at a time; taken before linking
+
 	mu       sync.Mutex
 	name     string
 	record   accountRecord
 	devices  map[uint16]*Device
-	contacts map[string]bool // numbers that it exchanged messages with
+	proposed map[uint16]*Device // companions that have not signed, see link.go
+	code     *codePairing       // the newest client that waits for a code of this number; the server's mu guards it
+	spoil    LinkFault          // of the next pairing
+	contacts map[string]bool    // numbers that it exchanged messages with
 }
 
 func newAccount(s *Server, rec accountRecord) *account {
 	a := &account{
 		s: s, number: rec.Number, lid: rec.LID, name: rec.Name, record: rec,
-		devices: map[uint16]*Device{}, contacts: map[string]bool{},
+		devices: map[uint16]*Device{}, proposed: map[uint16]*Device{}, contacts: map[string]bool{},
 	}
 	a.phone = newPhone(a, rec)
 	a.devices[0] = a.phone.dev

@@ -1,7 +1,6 @@
 package simulator
 
 import (
-	"bytes"
 	"strconv"
 
 	waBinary "go.mau.fi/whatsmeow/binary"
@@ -12,8 +11,12 @@ import (
 func (c *conn) login() {
 	jid := types.NewJID(strconv.FormatUint(c.payload.GetUsername(), 10), types.DefaultUserServer)
 	jid.Device = uint16(c.payload.GetDevice())
-	d := c.s.findDevice(jid)
-	if d == nil || d.id == 0 || !bytes.Equal(d.rec.Noise, c.static[:]) {
+	d, err := c.s.admit(jid, c.static[:])
+	if err != nil { // the state cannot be written: the device is not to blame
+		c.fail(503)
+		return
+	}
+	if d == nil {
 		c.fail(401)
 		return
 	}

@@ -17,6 +17,8 @@ type outgoing struct {
 	s     *Server
 	b     *batch
 	items []outgoingItem
+	// durable, if set, runs once everything is durable and before any of it is seen.
+	durable func()
 }
 
 type outgoingItem struct {
@@ -47,6 +49,9 @@ func (o *outgoing) commit() error {
 		o.s.log.Error("sandbox state cannot be written", "err", err)
 		return err
 	}
+	if o.durable != nil {
+		o.durable()
+	}
 	for _, it := range o.items {
 		o.s.stats.queued.Add(1)
 		it.dev.enqueue(it.e)
@@ -70,9 +75,13 @@ func (o *outgoing) lowStock(d *Device, left int) {
 }
 
 // devicesChanged tells the account's own companions, and the companions of all whom
-// it met, that a device came or went: they cache the list that they encrypt for.
+// it met, that a device came or went: they cache the list that they encrypt for. One that
+// came may be missing in the account still.
 func (o *outgoing) devicesChanged(a *account, what string, changed *Device) {
 	all := a.all()
+	if what == "add" && !slices.Contains(all, changed) {
+		all = append(all, changed)
+	}
 	var pns, lids []types.JID
 	own := make([]waBinary.Node, 0, len(all))
 	for _, d := range all {

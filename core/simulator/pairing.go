@@ -1,24 +1,12 @@
 package simulator
 
 import (
-	"bytes"
-	"context"
-	"crypto/hmac"
 	"crypto/rand"
-	"crypto/sha256"
 	"encoding/base64"
-	"encoding/binary"
 	"errors"
-	"fmt"
-	"net/url"
-	"strings"
 	"time"
 
-	"go.mau.fi/libsignal/ecc"
-	"google.golang.org/protobuf/proto"
-
 	waBinary "go.mau.fi/whatsmeow/binary"
-	"go.mau.fi/whatsmeow/proto/waAdv"
 	"go.mau.fi/whatsmeow/proto/waWa6"
 	"go.mau.fi/whatsmeow/types"
 )
@@ -29,22 +17,36 @@ var (
 	ErrQR = errors.New("not a pairing QR")
 	// ErrQRExpired says that nobody waits for this QR: it is old, used, or of another server.
 	ErrQRExpired = errors.New("QR has expired or belongs to another server")
-	// ErrPairRefused says that the client refused, with the client's reason.
+	// ErrPairRefused says that the client refused, with the client's reason, or that its
+	// signature was wrong, or that it went away before it signed.
 	ErrPairRefused = errors.New("client refused the pairing")
 	// ErrTooManyDevices says that an account has given out all device numbers.
 	ErrTooManyDevices = errors.New("account has no device number left")
 )
 
-// pairTimeout is how long a client may take to sign.
-const pairTimeout = 20 * time.Second
+// How long the references of a connection that shows QR codes are good: whatsmeow's
+// qrchan.go shows the first of six for a minute and each other for 20 seconds, and the server
+// ends the connection once all ran out (pair-code.go).
+const (
+	refCount     = 6
+	firstRefFor  = 60 * time.Second
+	otherRefsFor = 20 * time.Second
+)
 
-// pairing is a connection that shows a QR.
+// pairing is a connection that shows a QR, or a code, or both.
 type pairing struct {
 	c      *conn
 	refs   []string
+	until  map[string]time.Time // when each of refs expires
 	data   *waWa6.ClientPayload_DevicePairingRegistrationData
 	id     string              // of the pair-success query
 	answer chan *waBinary.Node // capacity 1
+	finish chan *waBinary.Node // capacity 1: companion_finish, see pair_code.go
+	stop   func()              // the timer that ends the connection
+
+	// Guarded by the server's mu.
+	claimed bool     // a phone has scanned it
+	codeOf  *account // whose code the client waits for
 }
 
 // startPairing sends the references that the client makes QR codes from.
@@ -55,18 +57,24 @@ func (c *conn) startPairing() {
 		c.fail(400)
 		return
 	}
-	p := &pairing{c: c, data: data, id: c.s.stanzaID(), answer: make(chan *waBinary.Node, 1)}
+	p := &pairing{
+		c: c, data: data, id: c.s.stanzaID(), until: map[string]time.Time{},
+		answer: make(chan *waBinary.Node, 1), finish: make(chan *waBinary.Node, 1),
+	}
 	c.pair = p
-	nodes := make([]waBinary.Node, 6)
+	expires := c.s.opts.Clock().Add(firstRefFor)
+	nodes := make([]waBinary.Node, refCount)
 	c.s.mu.Lock()
 	for i := range nodes {
 		var raw [24]byte
 		_, _ = rand.Read(raw[:])
 		ref := "2@" + base64.RawStdEncoding.EncodeToString(raw[:])
-		p.refs = append(p.refs, ref)
+		p.refs, p.until[ref] = append(p.refs, ref), expires
 		c.s.pairings[ref] = p
 		nodes[i] = waBinary.Node{Tag: "ref", Content: []byte(ref)}
+		expires = expires.Add(otherRefsFor)
 	}
+	p.stop = c.s.after(firstRefFor+(refCount-1)*otherRefsFor, func() { c.s.expirePairing(p) })
 	c.s.mu.Unlock()
 	c.push(waBinary.Node{
 		Tag:     "iq",
@@ -75,15 +83,59 @@ func (c *conn) startPairing() {
 	})
 }
 
-func (s *Server) dropPairing(p *pairing) {
+// claim lets one phone go on with the client that shows ref.
+func (s *Server) claim(ref string) (*pairing, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	p := s.pairings[ref]
+	if p == nil || !s.opts.Clock().Before(p.until[ref]) {
+		return nil, ErrQRExpired
+	}
+	if !s.claimLocked(p) {
+		return nil, ErrQRExpired
+	}
+	return p, nil
+}
+
+// claimLocked takes a pairing for one phone, once; the server's mu is held.
+func (s *Server) claimLocked(p *pairing) bool {
+	if p.claimed {
+		return false
+	}
+	p.claimed = true
+	p.stop()
+	s.forgetRefs(p)
+	return true
+}
+
+func (s *Server) forgetRefs(p *pairing) {
 	for _, ref := range p.refs {
 		delete(s.pairings, ref)
 	}
 }
 
-// handleUnpaired takes the answer to pair-success, and keepalives.
+// expirePairing ends a connection whose codes nobody used. whatsmeow takes that for the
+// timeout of its QR channel.
+func (s *Server) expirePairing(p *pairing) {
+	s.mu.Lock()
+	late := p.claimed
+	s.forgetRefs(p)
+	s.mu.Unlock()
+	if !late {
+		p.c.end(false)
+	}
+}
+
+func (s *Server) dropPairing(p *pairing) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p.stop()
+	s.forgetRefs(p)
+	s.dropCode(p)
+}
+
+// handleUnpaired takes the answer to pair-success, the stages of pairing by code, and
+// keepalives.
 func (s *Server) handleUnpaired(c *conn, node *waBinary.Node) error {
 	if node.Tag != "iq" {
 		return nil
@@ -95,209 +147,23 @@ func (s *Server) handleUnpaired(c *conn, node *waBinary.Node) error {
 		}
 		return nil
 	}
-	if node.Attrs["xmlns"] != "w:p" {
-		node.Attrs["xmlns"] = "" // nothing else is answered before login; handlers count on a device
+	// Nothing else is answered before login; handlers count on a device.
+	if hasChild(node, linkCodeTag) {
+		node.Attrs["xmlns"] = linkCodeTag
+	} else if node.Attrs["xmlns"] != "w:p" {
+		node.Attrs["xmlns"] = ""
 	}
 	return s.handleIQ(c, node)
 }
 
-// qr is what a pairing QR says.
-type qr struct {
-	ref             string
-	noise, identity []byte
-	adv             []byte
+// after runs f once d has passed on the server's clock, unless it is stopped or the server
+// is closed before.
+func (s *Server) after(d time.Duration, f func()) (stop func()) {
+	return s.opts.After(d, func() { s.spawn(f) })
 }
 
-// parseQR reads both forms: ref,noise,identity,adv as it is, or behind
-// https://wa.me/settings/linked_devices#.
-func parseQR(code string) (*qr, error) {
-	code = strings.TrimSpace(code)
-	if strings.HasPrefix(code, "https://") {
-		_, fragment, ok := strings.Cut(code, "#")
-		if !ok {
-			return nil, ErrQR
-		}
-		code = fragment
-		if strings.Contains(code, "%") {
-			var err error
-			if code, err = url.PathUnescape(code); err != nil {
-				return nil, ErrQR
-			}
-		}
-	}
-	parts := strings.Split(code, ",")
-	if len(parts) < 4 || parts[0] == "" {
-		return nil, ErrQR
-	}
-	out := &qr{ref: parts[0]}
-	for i, field := range []*[]byte{&out.noise, &out.identity, &out.adv} {
-		raw, err := base64.StdEncoding.DecodeString(parts[i+1])
-		if err != nil || len(raw) != 32 {
-			return nil, ErrQR
-		}
-		*field = raw
-	}
-	return out, nil
-}
-
-// LinkQR scans a client's QR: it makes the client a companion of this phone's account
-// and returns the companion once it has signed.
-func (p *Phone) LinkQR(ctx context.Context, code string) (*Device, error) {
-	parsed, err := parseQR(code)
-	if err != nil {
-		return nil, err
-	}
-	s := p.acct.s
-	s.mu.Lock()
-	waiting := s.pairings[parsed.ref]
-	if waiting != nil {
-		for _, ref := range waiting.refs { // one scan a connection
-			delete(s.pairings, ref)
-		}
-	}
-	s.mu.Unlock()
-	if waiting == nil {
-		return nil, ErrQRExpired
-	}
-	if !bytes.Equal(parsed.noise, waiting.c.static[:]) || !bytes.Equal(parsed.identity, waiting.data.GetEIdent()) {
-		return nil, fmt.Errorf("%w: keys of another client", ErrQR)
-	}
-	return p.link(ctx, waiting, parsed.adv)
-}
-
-// link runs the pairing after the secret is known, from a QR or a code.
-func (p *Phone) link(ctx context.Context, waiting *pairing, adv []byte) (*Device, error) {
-	id, err := p.acct.reserveDevice()
-	if err != nil {
-		return nil, err
-	}
-	container, details, err := p.signDevice(waiting.data.GetEIdent(), adv, id)
-	if err != nil {
-		return nil, err
-	}
-	c := waiting.c
-	jid, lid := p.acct.pn(), p.acct.hidden()
-	jid.Device, lid.Device = id, id
-	c.push(waBinary.Node{
-		Tag: "iq",
-		Attrs: waBinary.Attrs{
-			"from": types.ServerJID, "type": "set", "xmlns": "md", "id": waiting.id,
-			"t": fmt.Sprint(p.acct.s.now()),
-		},
-		Content: []waBinary.Node{{Tag: "pair-success", Content: []waBinary.Node{
-			{Tag: "device-identity", Content: container},
-			{Tag: "device", Attrs: waBinary.Attrs{"jid": jid, "lid": lid}},
-			{Tag: "platform", Attrs: waBinary.Attrs{"name": "android"}},
-		}}},
-	})
-	ctx, cancel := context.WithTimeout(ctx, pairTimeout)
-	defer cancel()
-	var answer *waBinary.Node
-	select {
-	case answer = <-waiting.answer:
-	case <-c.gone:
-		return nil, fmt.Errorf("%w: it disconnected", ErrPairRefused)
-	case <-ctx.Done():
-		return nil, contextOrClosed(ctx, "the client's signature")
-	}
-	if err = p.checkSignature(answer, waiting.data.GetEIdent(), details); err != nil {
-		c.end(true)
-		return nil, err
-	}
-	d, err := p.register(waiting, id)
-	if err != nil {
-		return nil, err
-	}
-	c.end(false, streamError(515))
-	return d, nil
-}
-
-// signDevice makes the device identity that proves to the client that this phone's
-// owner scanned its QR.
-func (p *Phone) signDevice(companion, adv []byte, id uint16) (container, details []byte, err error) {
-	details, err = proto.Marshal(&waAdv.ADVDeviceIdentity{
-		RawID: &p.acct.record.Raw, Timestamp: proto.Uint64(uint64(p.acct.s.now())), KeyIndex: proto.Uint32(uint32(id)),
-		AccountType: waAdv.ADVEncryptionType_E2EE.Enum(), DeviceType: waAdv.ADVEncryptionType_E2EE.Enum(),
-	})
-	if err != nil {
-		return nil, nil, err
-	}
-	own := p.store.identity
-	signature := ecc.CalculateSignature(ecc.NewDjbECPrivateKey(*own.Priv), join([]byte{6, 0}, details, companion))
-	signed, err := proto.Marshal(&waAdv.ADVSignedDeviceIdentity{
-		Details: details, AccountSignatureKey: own.Pub[:], AccountSignature: signature[:],
-	})
-	if err != nil {
-		return nil, nil, err
-	}
-	mac := hmac.New(sha256.New, adv)
-	mac.Write(signed)
-	container, err = proto.Marshal(&waAdv.ADVSignedDeviceIdentityHMAC{Details: signed, HMAC: mac.Sum(nil)})
-	return container, details, err
-}
-
-// checkSignature verifies the client's half of the device identity.
-func (p *Phone) checkSignature(answer *waBinary.Node, companion, details []byte) error {
-	if text(answer, "type") != "result" {
-		refusal := answer.GetChildByTag("error")
-		return fmt.Errorf("%w: %s %s", ErrPairRefused, text(&refusal, "code"), text(&refusal, "text"))
-	}
-	raw, _ := answer.GetChildByTag("pair-device-sign", "device-identity").Content.([]byte)
-	var signed waAdv.ADVSignedDeviceIdentity
-	if err := proto.Unmarshal(raw, &signed); err != nil || len(signed.GetDeviceSignature()) != 64 {
-		return fmt.Errorf("%w: it sent no device signature", ErrPairRefused)
-	}
-	signature := [64]byte(signed.GetDeviceSignature())
-	message := join([]byte{6, 1}, details, companion, p.store.identity.Pub[:])
-	if !bytes.Equal(signed.GetDetails(), details) ||
-		!ecc.VerifySignature(ecc.NewDjbECPublicKey([32]byte(companion)), message, signature) {
-		return fmt.Errorf("%w: its device signature is wrong", ErrPairRefused)
-	}
-	return nil
-}
-
-// register makes the companion durable and tells who has to know.
-func (p *Phone) register(waiting *pairing, id uint16) (*Device, error) {
-	a, data := p.acct, waiting.data
-	d := newCompanion(a, deviceRecord{
-		ID: id, Noise: waiting.c.static[:], Identity: data.GetEIdent(),
-		Registration: binary.BigEndian.Uint32(data.GetERegid()),
-		Signed: signedRecord{
-			ID:  uint32(data.GetESkeyID()[0])<<16 | uint32(data.GetESkeyID()[1])<<8 | uint32(data.GetESkeyID()[2]),
-			Pub: data.GetESkeyVal(), Signature: data.GetESkeySig(),
-		},
-		KeyIndex: uint32(id), Paired: a.s.now(),
-	})
-	a.mu.Lock()
-	a.devices[id] = d
-	b := a.s.begin()
-	b.putJSON(d.key("d"), d.rec)
-	a.mu.Unlock()
-	o := a.s.outgoing(b)
-	o.devicesChanged(a, "add", d)
-	if err := o.commit(); err != nil {
-		return nil, err
-	}
-	return d, nil
-}
-
-// reserveDevice gives out a device number, each once.
-func (a *account) reserveDevice() (uint16, error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.record.LastDevice == 255 { // the wire has one byte for it
-		return 0, ErrTooManyDevices
-	}
-	a.record.LastDevice++
-	b := a.s.begin()
-	b.putJSON("a/"+a.number, a.record)
-	return a.record.LastDevice, a.s.journal.commit(b)
-}
-
-func join(parts ...[]byte) []byte {
-	var out []byte
-	for _, p := range parts {
-		out = append(out, p...)
-	}
-	return out
+// realAfter is [Options.After] on the real clock.
+func realAfter(d time.Duration, f func()) (stop func()) {
+	timer := time.AfterFunc(d, f)
+	return func() { timer.Stop() }
 }

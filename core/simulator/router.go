@@ -55,6 +55,7 @@ func (s *Server) iqTable() map[string]iqHandler {
 		"encrypt":                   s.handleEncrypt,
 		"usync":                     s.handleUsync,
 		"md":                        s.handleMultiDevice,
+		linkCodeTag:                 s.handleLinkCode,
 		"passive":                   s.handlePassive,
 		"w:p":                       empty,
 		"privacy":                   handlePrivacy,

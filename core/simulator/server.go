@@ -49,6 +49,9 @@ type Options struct {
 	Logger *slog.Logger
 	// Clock gives the time of stanzas. Nil is the real one.
 	Clock func() time.Time
+	// After runs f, in a goroutine of its own, once d has passed on the same clock as Clock's,
+	// unless it is stopped before. Nil is the real one. QR codes and pairing codes expire by it.
+	After func(d time.Duration, f func()) (stop func())
 	// Window is how many stanzas of one device's queue may be out and unacknowledged.
 	// 0 is 1,024: whatsmeow loses the order of more than 2,048.
 	Window int
@@ -99,6 +102,9 @@ func New(opts Options) (*Server, error) {
 	}
 	if opts.Clock == nil {
 		opts.Clock = time.Now
+	}
+	if opts.After == nil {
+		opts.After = realAfter
 	}
 	if opts.Window == 0 {
 		opts.Window = 1024

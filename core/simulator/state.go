@@ -56,6 +56,7 @@ type deviceRecord struct {
 	KeyIndex        uint32
 	Platform        string
 	Paired          int64
+	Proposed        bool `json:",omitempty"` // it has not signed; see link.go
 }
 
 func (b *batch) putJSON(key string, value any) {
@@ -148,7 +149,12 @@ func (s *Server) loadDevice(parts []string, value []byte) error {
 	if a == nil {
 		return ErrUnknownNumber
 	}
-	a.devices[rec.ID] = newCompanion(a, rec)
+	into := a.devices
+	if rec.Proposed {
+		into = a.proposed
+	}
+	rec.Proposed = false
+	into[rec.ID] = newCompanion(a, rec)
 	return nil
 }
 
