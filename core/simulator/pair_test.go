@@ -1,0 +1,177 @@
+package simulator_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"go.mau.fi/whatsmeow"
+	"go.mau.fi/whatsmeow/types"
+	"go.mau.fi/whatsmeow/types/events"
+	"go.mau.fi/whatsmeow/util/keys"
+
+	"github.com/wildcathub/wildcat/core/simulator"
+)
+
+// showCodes connects a client that is not paired and returns all codes that it may show, and
+// the channel on which it shows them one by one.
+func (c *client) showCodes() ([]string, <-chan whatsmeow.QRChannelItem) {
+	c.t.Helper()
+	shown, err := c.GetQRChannel(within(c.t, 60*time.Second))
+	require.NoError(c.t, err)
+	require.NoError(c.t, c.Connect())
+	codes := waitEvent(c, anyOf[*events.QR]).Codes
+	require.Len(c.t, codes, 6)
+	return codes, shown
+}
+
+// last is what a QR channel ends with.
+func last(shown <-chan whatsmeow.QRChannelItem) (item whatsmeow.QRChannelItem) {
+	for item = range shown {
+	}
+	return item
+}
+
+func TestEachQRCodeExpiresInItsTurn(t *testing.T) {
+	s, clock := newServerAt(t)
+	owner := addPhone(t, s, "15550001")
+	ctx := within(t, 30*time.Second)
+	c := newClient(t, s)
+	codes, shown := c.showCodes()
+	for i, lasts := range []time.Duration{60, 20, 20, 20, 20} {
+		clock.Advance(lasts * time.Second)
+		_, err := owner.LinkQR(ctx, codes[i])
+		require.ErrorIs(t, err, simulator.ErrQRExpired, i)
+	}
+	clock.Advance(20*time.Second - 1)
+	d, err := owner.LinkQR(ctx, codes[5])
+	require.NoError(t, err)
+	require.Equal(t, whatsmeow.QRChannelSuccess, last(shown))
+	waitEvent(c, anyOf[*events.Connected])
+	clock.Advance(time.Hour) // the timer of codes that were used is harmless
+	c.send("15550001", "still there")
+	require.True(t, d.Online())
+}
+
+func TestAConnectionWhoseCodesRanOutIsEnded(t *testing.T) {
+	s, clock := newServerAt(t)
+	owner := addPhone(t, s, "15550001")
+	ctx := within(t, 30*time.Second)
+	c := newClient(t, s)
+	codes, shown := c.showCodes()
+	clock.Advance(160*time.Second - 1)
+	require.Equal(t, 1, s.Stats().Connections)
+	clock.Advance(1)
+	require.Equal(t, whatsmeow.QRChannelTimeout, last(shown))
+	for _, code := range codes {
+		_, err := owner.LinkQR(ctx, code)
+		require.ErrorIs(t, err, simulator.ErrQRExpired)
+	}
+	require.Empty(t, owner.Companions())
+	c.renew(false) // a new attempt gets new codes
+	c.forgetEvents()
+	c.pair(owner)
+}
+
+func TestAQRIsScannedOnce(t *testing.T) {
+	s, clock := newServerAt(t)
+	alice, bob := addPhone(t, s, "15550001"), addPhone(t, s, "15550002")
+	ctx := within(t, 30*time.Second)
+	c := newClient(t, s)
+	codes, shown := c.showCodes()
+	asked, release := make(chan struct{}), make(chan struct{})
+	c.PrePairCallback = func(types.JID, string, string) bool { close(asked); <-release; return true }
+	done := make(chan error, 1)
+	go func() {
+		_, err := alice.LinkQR(ctx, codes[0])
+		done <- err
+	}()
+	<-asked
+	for _, code := range codes {
+		_, err := bob.LinkQR(ctx, code)
+		require.ErrorIs(t, err, simulator.ErrQRExpired)
+	}
+	clock.Advance(19 * time.Second) // the client may take 20
+	close(release)
+	require.NoError(t, <-done)
+	require.Equal(t, whatsmeow.QRChannelSuccess, last(shown))
+	require.Empty(t, bob.Companions())
+}
+
+func TestAClientRefusesWhatAPhoneSignsWrongly(t *testing.T) {
+	for fault, refusal := range map[simulator.LinkFault]struct {
+		stanza string
+		err    error
+	}{
+		simulator.LinkWrongHMAC:      {"401 hmac-mismatch", whatsmeow.ErrPairInvalidDeviceIdentityHMAC},
+		simulator.LinkWrongSignature: {"401 signature-mismatch", whatsmeow.ErrPairInvalidDeviceSignature},
+		simulator.LinkMalformed:      {"500 internal-error", nil},
+		"":                           {"500 internal-error", whatsmeow.ErrPairRejectedLocally},
+	} {
+		t.Run(refusal.stanza+string(fault), func(t *testing.T) {
+			s := newServer(t, "")
+			owner := addPhone(t, s, "15550001")
+			ctx := within(t, 30*time.Second)
+			c := newClient(t, s)
+			codes, shown := c.showCodes()
+			if fault == "" {
+				c.PrePairCallback = func(types.JID, string, string) bool { return false }
+			}
+			owner.SpoilLink(fault)
+			_, err := owner.LinkQR(ctx, codes[0])
+			require.ErrorIs(t, err, simulator.ErrPairRefused)
+			require.ErrorContains(t, err, refusal.stanza)
+			end := last(shown)
+			require.Equal(t, whatsmeow.QRChannelEventError, end.Event)
+			if refusal.err != nil {
+				require.ErrorIs(t, end.Error, refusal.err)
+			}
+			require.Empty(t, owner.Companions())
+			require.Nil(t, c.Store.ID)
+
+			c.renew(false) // only that once
+			c.forgetEvents()
+			c.pair(owner)
+		})
+	}
+}
+
+func TestAClientThatTakesTooLongToSignIsGivenUp(t *testing.T) {
+	s, clock := newServerAt(t)
+	owner := addPhone(t, s, "15550001")
+	ctx := within(t, 30*time.Second)
+	c := newClient(t, s)
+	codes, _ := c.showCodes()
+	asked, release := make(chan struct{}), make(chan struct{})
+	c.PrePairCallback = func(types.JID, string, string) bool { close(asked); <-release; return false }
+	defer close(release)
+	go func() {
+		<-asked
+		clock.Advance(20 * time.Second)
+	}()
+	_, err := owner.LinkQR(ctx, codes[0])
+	require.ErrorIs(t, err, simulator.ErrPairRefused)
+	require.ErrorContains(t, err, "took too long")
+	require.Empty(t, owner.Companions())
+}
+
+// The device's identity key is half exchanged, after the client sent the right public half: what
+// it signs does not belong to what it registered.
+func TestAPhoneRefusesAClientThatSignsWrongly(t *testing.T) {
+	s := newServer(t, "")
+	owner, friend := addPhone(t, s, "15550001"), addPhone(t, s, "15550002")
+	ctx := within(t, 30*time.Second)
+	_, other := paired(t, s, owner)
+	c := newClient(t, s)
+	codes, _ := c.showCodes()
+	c.Store.IdentityKey = &keys.KeyPair{Pub: c.Store.IdentityKey.Pub, Priv: keys.NewKeyPair().Priv}
+	_, err := owner.LinkQR(ctx, codes[0])
+	require.ErrorIs(t, err, simulator.ErrPairRefused)
+	waitEvent(c, anyOf[*events.LoggedOut])
+	require.Equal(t, []*simulator.Device{other}, owner.Companions())
+	require.Nil(t, s.Device("15550001:2@s.whatsapp.net"))
+	_, err = friend.SendText(ctx, "15550001", "not to the refused one")
+	require.NoError(t, err)
+	require.NoError(t, other.WaitDrained(ctx))
+}
