@@ -30,6 +30,10 @@ func errorCodes() []errorCode {
 		{simulator.ErrQRExpired, http.StatusGone, "qr_expired"},
 		{simulator.ErrPairRefused, http.StatusConflict, "pair_refused"},
 		{simulator.ErrTooManyDevices, http.StatusConflict, "too_many_devices"},
+		{simulator.ErrChat, http.StatusBadRequest, "bad_chat"},
+		{simulator.ErrUnknownMessage, http.StatusNotFound, "unknown_message"},
+		{simulator.ErrNotYours, http.StatusForbidden, "not_yours"},
+		{simulator.ErrReply, http.StatusBadRequest, "bad_reply"},
 		{context.DeadlineExceeded, http.StatusGatewayTimeout, "timeout"},
 		{simulator.ErrClosed, http.StatusServiceUnavailable, "closed"},
 	}

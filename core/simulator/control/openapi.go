@@ -16,7 +16,7 @@ type object = map[string]any
 // Document is the OpenAPI 3 document of the control API, as JSON, made from the same table
 // as the multiplexer. It is what GET /sandbox/openapi.json answers.
 func Document() []byte {
-	s := schemas{}
+	s := schemas{object{}, map[string]reflect.Type{}}
 	paths := object{}
 	for _, r := range routes() {
 		item, ok := paths[r.path].(object)
@@ -35,7 +35,7 @@ func Document() []byte {
 				"a {jid} names a linked device, 15550001:1@s.whatsapp.net. Every answer that is no success is an ErrorAnswer.",
 		},
 		"paths":      paths,
-		"components": object{"schemas": s},
+		"components": object{"schemas": s.components},
 	}
 	var out bytes.Buffer
 	enc := json.NewEncoder(&out)

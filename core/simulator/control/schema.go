@@ -2,6 +2,7 @@ package control
 
 import (
 	"encoding/json"
+	"fmt"
 	"reflect"
 	"strings"
 	"time"
@@ -9,7 +10,10 @@ import (
 
 // schemas are the document's components, made from Go types: json tags give the names and
 // what may be missing, doc tags the descriptions, enum tags the values.
-type schemas map[string]any
+type schemas struct {
+	components object
+	types      map[string]reflect.Type
+}
 
 // of is the schema of a type: a reference, for a struct, to what it adds to the components.
 func (s schemas) of(t reflect.Type) object {
@@ -40,9 +44,11 @@ func (s schemas) of(t reflect.Type) object {
 		return object{"type": "object", "additionalProperties": s.of(t.Elem())}
 	case reflect.Struct:
 		name := strings.ToUpper(t.Name()[:1]) + t.Name()[1:]
-		if _, known := s[name]; !known {
-			s[name] = nil // for a type that names itself
-			s[name] = s.object(t)
+		if known := s.types[name]; known != nil && known != t {
+			panic(fmt.Sprintf("two types of one name in the document: %s and %s", known, t)) // a programmer's mistake
+		} else if known == nil {
+			s.types[name] = t // first, for a type that names itself
+			s.components[name] = s.object(t)
 		}
 		return object{"$ref": "#/components/schemas/" + name}
 	}
