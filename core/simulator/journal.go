@@ -23,8 +23,7 @@ const compactAbove = 64 << 20
 var ErrDirInUse = errors.New("the sandbox's data folder is in use by another process")
 
 // batch is a set of changes that become durable together, or not at all. A nil
-// batch is that of a server without a data folder: it takes changes and forgets them,
-// so callers skip the encoding when [batch.off] is true and nothing else.
+// batch takes changes and forgets them.
 type batch struct {
 	buf  []byte
 	ops  []op
@@ -70,6 +69,9 @@ type journal struct {
 	path string
 	lock *flock.Flock
 	sync bool
+
+	// memory is everything, in a journal without a file; mu guards it. Else nil.
+	memory map[string][]byte
 
 	mu    sync.Mutex // guards queue, busy and the fields of batches
 	cond  *sync.Cond
@@ -199,6 +201,9 @@ func (j *journal) commit(b *batch) error {
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if j.memory != nil {
+		return j.remind(b)
+	}
 	j.queue = append(j.queue, b)
 	for !b.done && j.busy {
 		j.cond.Wait()
@@ -317,6 +322,9 @@ func (j *journal) close() error {
 	defer j.mu.Unlock()
 	for j.busy {
 		j.cond.Wait()
+	}
+	if j.memory != nil {
+		j.err = os.ErrClosed
 	}
 	if j.file == nil {
 		return nil

@@ -221,4 +221,3 @@ func (g gateTo) Install(c *whatsmeow.Client) {
 	c.SetWebsocketHTTPClient(h)
 	c.SetPreLoginHTTPClient(h)
 }
-

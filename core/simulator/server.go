@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -49,6 +50,9 @@ type Options struct {
 	Logger *slog.Logger
 	// Clock gives the time of stanzas. Nil is the real one.
 	Clock func() time.Time
+	// Snapshot, if set, is what [Server.Snapshot] wrote: the server starts with that state. Dir
+	// must hold none then. New reads it and does not keep it.
+	Snapshot io.Reader
 	// After runs f, in a goroutine of its own, once d has passed on the same clock as Clock's,
 	// unless it is stopped before. Nil is the real one. QR codes and pairing codes expire by it.
 	After func(d time.Duration, f func()) (stop func())
@@ -70,7 +74,7 @@ type Options struct {
 type Server struct {
 	opts    Options
 	log     *slog.Logger
-	journal *journal // nil without a folder
+	journal *journal
 	id      *identity
 	media   *mediaStore
 	stats   counters
@@ -130,18 +134,7 @@ func New(opts Options) (*Server, error) {
 		media: newMediaStore(opts),
 	}
 	s.iq, s.stanzas = s.iqTable(), s.stanzaTable()
-	var values map[string][]byte
-	if opts.Dir != "" {
-		var err error
-		if s.journal, values, err = openJournal(opts.Dir, opts.Sync); err != nil {
-			return nil, err
-		}
-	}
-	err := s.load(values)
-	if err == nil {
-		err = s.openMedia()
-	}
-	if err != nil {
+	if err := s.open(); err != nil {
 		return nil, errors.Join(fmt.Errorf("load sandbox state: %w", err), s.journal.close())
 	}
 	return s, nil
@@ -275,12 +268,7 @@ func (s *Server) Phone(number string) *Phone {
 // comes back only with identical bytes and id, nothing is sent on a replaced connection.
 func (s *Server) Violations() []Violation { return s.violations.list() }
 
-func (s *Server) begin() *batch {
-	if s.journal == nil {
-		return nil
-	}
-	return new(batch)
-}
+func (s *Server) begin() *batch { return new(batch) }
 
 func (s *Server) now() int64 { return s.opts.Clock().Unix() }
 

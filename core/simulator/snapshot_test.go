@@ -1,0 +1,151 @@
+package simulator_test
+
+import (
+	"bytes"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"go.mau.fi/whatsmeow/types/events"
+
+	"github.com/wildcathub/wildcat/core/simulator"
+)
+
+func snapshotOf(t testing.TB, s *simulator.Server) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	require.NoError(t, s.Snapshot(&out))
+	return out.Bytes()
+}
+
+func TestPairedDevicesGoOnOnAServerThatWasRestoredFromASnapshot(t *testing.T) {
+	for _, from := range []string{"memory", "folder"} {
+		for _, into := range []string{"memory", "folder"} {
+			t.Run(from+" to "+into, func(t *testing.T) {
+				dir := map[string]string{"memory": "", "folder": t.TempDir()}[from]
+				first := newServer(t, dir)
+				ctx := within(t, 60*time.Second)
+				owner, friend := addPhone(t, first, "15550001"), addPhone(t, first, "15550002")
+				c, d := paired(t, first, owner)
+				c.send("15550002", "one")
+				_, err := friend.WaitReceived(ctx, 1)
+				require.NoError(t, err)
+				sent, err := friend.SendText(ctx, "15550001", "two")
+				require.NoError(t, err)
+				c.waitTexts(1)
+				require.NoError(t, d.WaitDrained(ctx))
+				c.Disconnect()
+				require.NoError(t, d.WaitOffline(ctx))
+				for i := range 5 {
+					_, err = friend.SendText(ctx, "15550001", fmt.Sprint("waits ", i))
+					require.NoError(t, err)
+				}
+				keys := d.PreKeys()
+				taken := snapshotOf(t, first)
+				require.Equal(t, taken, snapshotOf(t, first), "the same state is the same snapshot")
+				_, err = friend.SendText(ctx, "15550001", "after the snapshot")
+				require.NoError(t, err)
+
+				opts := simulator.Options{Snapshot: bytes.NewReader(taken)}
+				if into == "folder" {
+					opts.Dir = t.TempDir()
+					require.NoError(t, simulator.Restore(opts.Dir, opts.Snapshot))
+					require.ErrorIs(t, simulator.Restore(opts.Dir, bytes.NewReader(taken)), simulator.ErrNotEmpty)
+					opts.Snapshot = nil
+				}
+				second := newServerWith(t, opts)
+				require.Equal(t, first.RootKey(), second.RootKey())
+				require.Equal(t, taken, snapshotOf(t, second))
+				d = second.Device(d.JID().String())
+				require.Equal(t, keys, d.PreKeys())
+				require.Equal(t, 5, d.Pending())
+				friend = second.Phone("15550002")
+				require.Equal(t, "one", friend.Received(0)[0].Text)
+				devices, _ := friend.Delivery(sent)
+				require.Equal(t, []string{d.JID().String()}, devices)
+				c.s = second
+				c.renew(true)
+				c.forgetEvents()
+				require.NoError(t, c.Connect())
+				require.Equal(t, []string{"two", "waits 0", "waits 1", "waits 2", "waits 3", "waits 4"}, c.waitTexts(6))
+				c.send("15550002", "on the second")
+				list, err := friend.WaitReceived(ctx, 2)
+				require.NoError(t, err)
+				require.Equal(t, "on the second", list[1].Text)
+				require.NoError(t, d.WaitDrained(ctx))
+			})
+		}
+	}
+}
+
+// While companions and phones write to each other, a snapshot is of one instant: whatever a
+// phone holds in it was taken out of its queue, and the other way round.
+func TestASnapshotOfARunningServerIsOfOneInstant(t *testing.T) {
+	s := newServer(t, t.TempDir())
+	ctx := within(t, 60*time.Second)
+	owner, friend := addPhone(t, s, "15550001"), addPhone(t, s, "15550002")
+	c, _ := paired(t, s, owner)
+	const total = 200
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for i := range total {
+			if _, err := owner.SendText(ctx, "15550002", fmt.Sprint(i)); err != nil {
+				t.Error(err)
+			}
+		}
+	}()
+	for taken := 0; ; {
+		snapshot := snapshotOf(t, s)
+		restored, err := simulator.New(simulator.Options{Snapshot: bytes.NewReader(snapshot)})
+		require.NoError(t, err)
+		// Not started: nobody empties a queue, so each message is shown or waits.
+		shown := restored.Phone("15550002").Received(0)
+		waits := restored.Device("15550002@s.whatsapp.net").Pending()
+		sent := len(restored.Phone("15550001").Messages("15550002"))
+		require.NoError(t, restored.Close())
+		require.Equal(t, sent, len(shown)+waits)
+		for i, m := range shown {
+			require.Equal(t, fmt.Sprint(i), m.Text)
+		}
+		require.GreaterOrEqual(t, sent, taken)
+		if taken = sent; taken == total {
+			break
+		}
+	}
+	<-done
+	_, err := friend.WaitReceived(ctx, total)
+	require.NoError(t, err)
+	c.waitTexts(total)
+}
+
+func TestWhatIsNoWholeSnapshotIsRefused(t *testing.T) {
+	s := newServer(t, "")
+	addPhone(t, s, "15550001")
+	whole := snapshotOf(t, s)
+	flipped := bytes.Clone(whole)
+	flipped[len(flipped)/2] ^= 1
+	for name, text := range map[string][]byte{
+		"empty": nil, "another file": []byte("PK\x03\x04 and so on, for long enough to be something"),
+		"cut off": whole[:len(whole)-1], "cut off at a record": whole[:len(whole)-17], "one bit": flipped,
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			require.ErrorIs(t, simulator.Restore(dir, bytes.NewReader(text)), simulator.ErrSnapshot)
+			require.NoError(t, simulator.Restore(dir, bytes.NewReader(whole)), "the refused one left nothing")
+		})
+	}
+}
+
+func TestAMemoryServerThatIsClosedTakesNothing(t *testing.T) {
+	s := newServer(t, "")
+	addPhone(t, s, "15550001")
+	c, _ := paired(t, s, s.Phone("15550001"))
+	waitEvent(c, anyOf[*events.Connected])
+	require.NoError(t, s.Close())
+	_, err := s.Phone("15550001").SendText(t.Context(), "15550001", "late")
+	require.Error(t, err)
+	require.NoError(t, s.Snapshot(new(bytes.Buffer)), "what it had may still be kept")
+}
