@@ -6,6 +6,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	waBinary "go.mau.fi/whatsmeow/binary"
@@ -190,6 +192,12 @@ func (a *account) accept(d *Device) error {
 		a.devices[d.id] = d
 	}
 	return o.commit()
+}
+
+func (a *account) allProposed() []*Device {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.Collect(maps.Values(a.proposed))
 }
 
 // dropProposed forgets a companion that refused, or whose signature was wrong.

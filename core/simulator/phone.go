@@ -70,7 +70,7 @@ func (p *Phone) Unlink() error {
 			return err
 		}
 	}
-	return nil
+	return p.acct.dropProposed(p.acct.allProposed()...)
 }
 
 // OnMessage makes hook see every message that the phone shows from now on, once; what the
@@ -119,7 +119,7 @@ func (p *Phone) WaitMessage(ctx context.Context, match func(Message) bool) (Mess
 }
 
 // Delivery says what became of a message that the phone sent: the devices that have
-// confirmed it, as JIDs, and when it was read; zero for not yet. It is not kept over a restart.
+// confirmed it, as JIDs, and when it was read; zero for not yet.
 func (p *Phone) Delivery(id string) (devices []string, read time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -138,6 +138,7 @@ func (p *Phone) remember(b *batch, id string, m *sentMessage) {
 	p.sent[id] = m
 	p.keepSent(b, id, m)
 	if len(p.order) > sentKept {
+		p.forgetDelivery(b, p.order[0])
 		delete(p.sent, p.order[0])
 		b.del("o/" + p.acct.number + "/" + p.order[0])
 		p.order = p.order[1:]

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strconv"
-	"time"
 
 	waBinary "go.mau.fi/whatsmeow/binary"
 )
@@ -87,30 +86,7 @@ func (p *Phone) takeReceipt(from *Device, node *waBinary.Node) error {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	ids := []string{text(node, "id")}
-	list := node.GetChildByTag("list")
-	if list.Tag == "list" {
-		for _, item := range list.GetChildren() {
-			ids = append(ids, text(&item, "id"))
-		}
-	}
-	for _, id := range ids {
-		m := p.sent[id]
-		if m == nil {
-			continue
-		}
-		if m.delivered == nil {
-			m.delivered = map[string]time.Time{}
-		}
-		switch text(node, "type") {
-		case "", "inactive":
-			m.delivered[from.JID().String()] = p.acct.s.opts.Clock()
-		case "read":
-			m.read = p.acct.s.opts.Clock()
-		}
-	}
-	p.notify()
-	return nil
+	return p.noteReceipt(from, node)
 }
 
 // resend answers a device that could not read a message: the same message again, to it

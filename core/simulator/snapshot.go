@@ -62,12 +62,9 @@ func (s *Server) Snapshot(w io.Writer) error {
 		b.put(key, values[key])
 		out.record(b.buf)
 	}
-	written := map[mediaHash]bool{}
-	for _, hash := range held {
-		if written[hash] {
-			continue
-		}
-		written[hash] = true
+	files := slices.Clone(held)
+	slices.SortFunc(files, func(a, b mediaHash) int { return bytes.Compare(a[:], b[:]) })
+	for _, hash := range slices.Compact(files) {
 		if err = s.writeMedia(out, hash); err != nil {
 			return fmt.Errorf("write snapshot: %w", err)
 		}

@@ -27,6 +27,7 @@ import (
 //	p/NUMBER/KEY                    a phone's one-time prekey, private
 //	q/NUMBER/DEVICE/SEQ             a stanza that waits for a device
 //	s/NUMBER/ADDRESS                a phone's Signal session
+//	v/NUMBER/ID/DEVICE              when a device confirmed what a phone sent; "read" for when it was read
 //	y/NUMBER                        what a phone answers by itself
 
 type serverRecord struct {
@@ -107,6 +108,7 @@ func (s *Server) load(values map[string][]byte) error {
 		{"m/", s.loadPhone},
 		{"e/", s.loadPhone},
 		{"y/", s.loadPhone},
+		{"v/", s.loadPhone},
 		{"q/", s.loadEntry},
 		{"media/", s.loadMedia},
 	} {
@@ -192,6 +194,8 @@ func (s *Server) loadPhone(parts []string, value []byte) error {
 		return p.loadSent(parts[2], value)
 	case "m":
 		return p.loadReceived(value)
+	case "v":
+		return p.loadDelivery(parts[2], parts[len(parts)-1], value)
 	case "e":
 		p.loadTimer(parts[2], value)
 	case "y":
