@@ -72,8 +72,12 @@ func (p *Phone) link(ctx context.Context, waiting *pairing, adv []byte) (*Device
 		return nil, err
 	}
 	if err = p.checkSignature(answer, waiting.data.GetEIdent(), details); err != nil {
-		// A client whose signature is wrong has stored the pairing: it has to be told.
-		c.end(true, streamError(401))
+		if text(answer, "type") == "result" {
+			// It has stored the pairing and believes in it: it has to be told.
+			c.end(true, streamError(401))
+		} else {
+			c.end(true)
+		}
 		return nil, errors.Join(err, p.acct.dropProposed(d))
 	}
 	if err = p.acct.accept(d); err != nil {
