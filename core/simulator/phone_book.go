@@ -1,6 +1,7 @@
 package simulator
 
 import (
+	"context"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
@@ -59,6 +60,21 @@ func (p *Phone) Message(chat, id string) (Message, bool) {
 	return Message{}, false
 }
 
+// WaitChanged waits until match accepts what the phone shows of a message: its reactions,
+// votes, an edit.
+func (p *Phone) WaitChanged(ctx context.Context, chat, id string, match func(Message) bool) (Message, error) {
+	var found Message
+	err := p.wait(ctx, "a change of message "+id, func() bool {
+		m := p.find(chat, id)
+		if m == nil {
+			return false
+		}
+		found = m.clone()
+		return match(found)
+	})
+	return found, err
+}
+
 // Chats returns the chats that the phone shows messages of, the newest first.
 func (p *Phone) Chats() []string {
 	p.mu.Lock()
@@ -105,7 +121,11 @@ func (p *Phone) keep(b *batch, m *Message) {
 	case m.N > 0:
 		b.putJSON(p.receivedKey(m.N), m.record())
 	case p.sent[m.ID] != nil:
-		p.keepSent(b, m.ID, p.sent[m.ID])
+		sent := p.sent[m.ID]
+		if sent.Shown != nil {
+			sent.Shown = m.record()
+		}
+		p.keepSent(b, m.ID, sent)
 	}
 }
 

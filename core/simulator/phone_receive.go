@@ -91,8 +91,8 @@ func (p *Phone) take(e *entry) error {
 	var shown Message
 	if in.shown != nil {
 		shown = in.shown.clone()
-		p.notify()
 	}
+	p.notify()
 	hook := p.hook
 	p.mu.Unlock()
 	if err != nil {
