@@ -19,7 +19,7 @@ import (
 
 // newSandboxCommand is `wildcat sandbox`: the WhatsApp simulator as a process of its own.
 func newSandboxCommand() *cobra.Command {
-	var listen, data, seedFile string
+	var listen, data, seedFile, restore string
 	var exitWithStdin, verbose bool
 	cmd := &cobra.Command{
 		Use:   "sandbox",
@@ -50,12 +50,21 @@ same path, or in a file for --seed (docs/sandbox.md).`,
 				}
 			}
 			opts := simulator.Options{Dir: data, Logger: logger, Control: control.Handler}
+			if restore != "" {
+				file, err := os.Open(restore)
+				if err != nil {
+					return fmt.Errorf("restore: %w", err)
+				}
+				defer func() { _ = file.Close() }()
+				opts.Snapshot = file
+			}
 			return runSandbox(ctx, listen, opts, wanted, cmd.OutOrStdout())
 		},
 	}
 	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:7070", "loopback address to listen on; port 0 takes a free one")
 	cmd.Flags().StringVar(&data, "data", "", "folder that keeps the state; without it, it is gone at the end")
 	cmd.Flags().StringVar(&seedFile, "seed", "", "YAML file of phones, groups and automatic replies to make; may be given again at each start")
+	cmd.Flags().StringVar(&restore, "restore", "", "file that GET /sandbox/snapshot gave, to start from; --data must be empty then")
 	cmd.Flags().BoolVar(&exitWithStdin, "exit-with-stdin", false, "end when standard input is closed, as it is when the parent dies")
 	cmd.Flags().BoolVar(&verbose, "verbose", false, "log each connection")
 	return cmd

@@ -10,6 +10,8 @@ func routes() []route {
 			created(post("/sandbox/phones", "Make a phone", (*api).addPhone)),
 			get("/sandbox/phones", "List the phones", (*api).phones),
 			post("/sandbox/phones/{number}/scan", "Scan a QR code: link the client that shows it", (*api).scan),
+			post("/sandbox/phones/{number}/enter-code", "Enter a pairing code: link the client that shows it", (*api).enterCode),
+			post("/sandbox/phones/{number}/spoil-link", "Make the phone sign its next pairing wrongly", (*api).spoilLink),
 			act("/sandbox/phones/{number}/unlink", "Unlink all companions", (*api).unlinkPhone),
 		),
 		tagged("messages",
@@ -43,6 +45,7 @@ func routes() []route {
 			fetch("/sandbox/openapi.json", "application/json", "This document", (*api).openAPI),
 			get("/sandbox/root-key", "The key that clients trust in place of WhatsApp's", (*api).rootKey),
 			get("/sandbox/invariants", "The invariants that were broken; empty is what a test wants", (*api).invariants),
+			fetch("/sandbox/snapshot", "application/octet-stream", "The whole state, for wildcat sandbox --restore", (*api).snapshot),
 			get("/sandbox/stats", "Counts since the start", (*api).stats),
 		),
 	)
