@@ -3,6 +3,7 @@ package simulator
 import (
 	"encoding/binary"
 	"fmt"
+	"strings"
 	"time"
 
 	waBinary "go.mau.fi/whatsmeow/binary"
@@ -14,31 +15,36 @@ const readBy = "read"
 // noteReceipt notes which messages a device confirmed, or that they were read: durably, since
 // the receipt is acknowledged next and does not come again. The first time counts. mu is held.
 func (p *Phone) noteReceipt(from *Device, node *waBinary.Node) error {
-	var who string
+	var marks []string
 	switch text(node, "type") {
 	case "", "inactive":
-		who = from.JID().String()
+		marks = []string{from.JID().String()}
 	case "read":
-		who = readBy
+		marks = []string{readBy}
+		if _, many := node.Attrs["participant"]; many {
+			marks = append(marks, readByPrefix+from.acct.number)
+		}
 	default:
 		return nil
 	}
 	now := p.acct.s.opts.Clock()
 	b := p.acct.s.begin()
-	var news []*sentMessage
+	var news []func()
 	for _, id := range receiptIDs(node) {
 		m := p.sent[id]
-		if m == nil || m.confirmed(who) {
-			continue
+		for _, who := range marks {
+			if m == nil || m.confirmed(who) {
+				continue
+			}
+			b.put(p.deliveryKey(id, who), binary.BigEndian.AppendUint64(nil, uint64(now.UnixNano())))
+			news = append(news, func() { m.confirm(who, now) })
 		}
-		b.put(p.deliveryKey(id, who), binary.BigEndian.AppendUint64(nil, uint64(now.UnixNano())))
-		news = append(news, m)
 	}
 	if err := p.acct.s.journal.commit(b); err != nil {
 		return fmt.Errorf("note receipt: %w", err)
 	}
-	for _, m := range news {
-		m.confirm(who, now)
+	for _, note := range news {
+		note()
 	}
 	if news != nil {
 		p.notify()
@@ -57,7 +63,13 @@ func receiptIDs(node *waBinary.Node) []string {
 	return ids
 }
 
+// readByPrefix comes before the number of one of many readers.
+const readByPrefix = "read:"
+
 func (m *sentMessage) confirmed(who string) bool {
+	if number, ok := strings.CutPrefix(who, readByPrefix); ok {
+		return m.readers[number]
+	}
 	if who == readBy {
 		return !m.read.IsZero()
 	}
@@ -65,6 +77,10 @@ func (m *sentMessage) confirmed(who string) bool {
 }
 
 func (m *sentMessage) confirm(who string, at time.Time) {
+	if number, ok := strings.CutPrefix(who, readByPrefix); ok {
+		m.readBy(number)
+		return
+	}
 	if who == readBy {
 		m.read = at
 		return
@@ -84,6 +100,9 @@ func (p *Phone) forgetDelivery(b *batch, id string) {
 	m := p.sent[id]
 	for who := range m.delivered {
 		b.del(p.deliveryKey(id, who))
+	}
+	for number := range m.readers {
+		b.del(p.deliveryKey(id, readByPrefix+number))
 	}
 	if !m.read.IsZero() {
 		b.del(p.deliveryKey(id, readBy))

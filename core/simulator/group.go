@@ -2,6 +2,7 @@ package simulator
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -320,6 +321,15 @@ func (s *Server) Group(jid string) (Group, error) {
 		return nil
 	})
 	return out, err
+}
+
+// codeOf is the code with which a client is told of an error.
+func codeOf(err error) int {
+	var refused *iqError
+	if errors.As(err, &refused) {
+		return refused.code
+	}
+	return 500
 }
 
 // groupID is the part of a group's JID that names it.

@@ -138,7 +138,7 @@ func (s *Server) handleGroupMessage(c *conn, chat types.JID, node *waBinary.Node
 		"class": "message", "id": text(node, "id"), "from": chat, "t": strconv.FormatInt(s.now(), 10),
 	}}
 	if refused := g.refuses(c.dev.acct, text(node, "type"), text(node, "edit")); refused != nil {
-		ack.Attrs["error"] = strconv.Itoa(refused.code)
+		ack.Attrs["error"] = strconv.Itoa(codeOf(refused))
 		c.push(ack)
 		return nil
 	}
@@ -173,18 +173,16 @@ func (m *multicast) answer(d *Device, node *waBinary.Node) {
 // refuses says why a message of an account does not go to the group, nil for it does. In
 // a group where only admins write, others may still react; a revoke of what somebody
 // else wrote is an admin's.
-func (g *groupRecord) refuses(a *account, kind, edit string) *iqError {
+func (g *groupRecord) refuses(a *account, kind, edit string) error {
 	switch {
 	case g == nil:
-		return errNotFound
+		return ErrUnknownGroup
 	case g.member(a.number) == nil:
-		return errForbidden
+		return ErrNotMember
 	case g.isAdmin(a.number):
 		return nil
-	case g.Announce && kind != "reaction":
-		return errForbidden
-	case edit == string(types.EditAttributeAdminRevoke):
-		return errForbidden
+	case g.Announce && kind != "reaction", edit == string(types.EditAttributeAdminRevoke):
+		return ErrNotAdmin
 	}
 	return nil
 }

@@ -126,6 +126,16 @@ func (c *client) renew(safe bool) {
 	})
 }
 
+// onlyKey says whether a message hands over a sender key and says nothing else.
+func onlyKey(m *waE2E.Message) bool {
+	if m.GetSenderKeyDistributionMessage() == nil {
+		return false
+	}
+	rest := proto.Clone(m).(*waE2E.Message)
+	rest.SenderKeyDistributionMessage, rest.MessageContextInfo = nil, nil
+	return proto.Size(rest) == 0
+}
+
 // reconnect brings a client back that lost its connection.
 func (c *client) reconnect(cli *whatsmeow.Client) {
 	for cli.BackgroundEventCtx.Err() == nil {
@@ -145,6 +155,9 @@ func (c *client) take(from *whatsmeow.Client, evt any) bool {
 		}
 		if c.refuse != nil && c.refuse(m) {
 			return false
+		}
+		if onlyKey(m.Message) {
+			return true // a key, which comes as a message of its own under the id of the one that it opens
 		}
 		// As every receiver has to: a message may be handled twice when its connection broke.
 		if key := m.Info.Chat.User + m.Info.ID; c.seen[key] {

@@ -17,6 +17,9 @@ func (s *Server) handleMessage(c *conn, node *waBinary.Node) error {
 	if !ok || id == "" {
 		return fmt.Errorf("message without to or id")
 	}
+	if to.Server == types.GroupServer {
+		return s.handleGroupMessage(c, to, node)
+	}
 	target := s.findAccount(to)
 	o := s.outgoing(s.begin())
 	route := &routing{s: s, o: o, from: c.dev, to: to, target: target, node: node, id: id, t: strconv.FormatInt(s.now(), 10)}
@@ -90,7 +93,7 @@ func (r *routing) send(d *Device, enc *waBinary.Node) {
 	}
 	hidden := r.to.Server == types.HiddenUserServer
 	attrs := messageAttrs(r.from, hidden, r.id, r.t, text(r.node, "type"))
-	for _, name := range []string{"edit", "category", "push_priority"} {
+	for _, name := range routedAttrs() {
 		if v := text(r.node, name); v != "" {
 			attrs[name] = v
 		}

@@ -11,6 +11,7 @@ import (
 
 	"go.mau.fi/whatsmeow/proto/waCommon"
 	"go.mau.fi/whatsmeow/proto/waE2E"
+	"go.mau.fi/whatsmeow/types"
 )
 
 // ErrNotYours says that a phone may not change a message that someone else wrote.
@@ -139,6 +140,9 @@ func (p *Phone) SetDisappearing(ctx context.Context, chat string, seconds uint32
 	ref, err := p.acct.s.chat(chat)
 	if err != nil {
 		return err
+	}
+	if ref.jid.Server == types.GroupServer {
+		return p.acct.s.setGroupTimer(p.acct, ref.jid.User, seconds)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -27,6 +27,7 @@ type sentMessage struct {
 	sessions  map[*Device]int
 	delivered map[string]time.Time // by device
 	read      time.Time
+	readers   map[string]bool // by number
 }
 
 // shownRecord is a Message on disk.

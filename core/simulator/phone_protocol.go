@@ -152,8 +152,5 @@ func (p *Poll) voted(from string, hashes [][]byte) {
 	p.Votes[from] = chosen
 }
 
-// mayModerate says whether an account may take back other people's messages of a chat.
-func (s *Server) mayModerate(*account, string) bool { return false }
-
 // addresses are the forms under which an account may have been named.
 func (a *account) addresses() []types.JID { return []types.JID{a.pn(), a.hidden()} }

@@ -108,6 +108,7 @@ func (p *Phone) resend(d *Device, node *waBinary.Node) error {
 	if err != nil || chat.peer != nil && d.acct != chat.peer && d.acct != p.acct {
 		return nil
 	}
+	defer s.holdChat(chat)()
 	o := s.outgoing(p.begin())
 	renew := count > 1 || m.sessions[d] == p.sessions[d]
 	if keys, ok := node.GetOptionalChildByTag("keys"); ok && renew {
@@ -123,10 +124,13 @@ func (p *Phone) resend(d *Device, node *waBinary.Node) error {
 		p.sessions[d]++
 		renew = false
 	}
-	if m.Peer {
-		err = p.addressPeer(o, m, id, d, renew, max(count, 1))
-	} else {
-		err = p.address(o, m, id, d, chat, renew, max(count, 1))
+	switch count = max(count, 1); {
+	case m.Peer:
+		err = p.addressPeer(o, m, id, d, renew, count)
+	case chat.peer == nil:
+		err = p.resendMany(o, m, id, d, chat, renew, count)
+	default:
+		err = p.address(o, m, id, d, chat, renew, count)
 	}
 	if err != nil {
 		return err

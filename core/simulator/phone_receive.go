@@ -183,6 +183,8 @@ func (in *incoming) open(enc *waBinary.Node) (*waE2E.Message, error) {
 	plain, err := content, error(nil)
 	switch kind := text(enc, "type"); kind {
 	case "plain":
+	case "skmsg":
+		plain, err = in.p.store.decryptFromMany(in.from.String(), in.sender, content)
 	default:
 		plain, err = in.p.store.decrypt(in.sender, kind, content)
 	}
@@ -198,6 +200,7 @@ func (in *incoming) open(enc *waBinary.Node) (*waE2E.Message, error) {
 
 // handle does what a decrypted message says.
 func (in *incoming) handle(msg *waE2E.Message) {
+	in.learnKey(msg)
 	if sent := msg.GetDeviceSentMessage(); sent != nil && in.sender.acct == in.p.acct {
 		in.chat = in.p.acct.s.numberOf(sent.GetDestinationJID())
 		inner := sent.GetMessage()

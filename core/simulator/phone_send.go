@@ -12,7 +12,6 @@ import (
 	waBinary "go.mau.fi/whatsmeow/binary"
 	"go.mau.fi/whatsmeow/proto/waE2E"
 	"go.mau.fi/whatsmeow/types"
-	"go.mau.fi/whatsmeow/types/events"
 )
 
 // Errors of a phone that sends.
@@ -84,6 +83,7 @@ func (p *Phone) send(to string, msg *waE2E.Message, opts SendOptions) (string, e
 		return "", fmt.Errorf("marshal message: %w", err)
 	}
 	o := s.outgoing(p.begin())
+	defer s.holdChat(chat)()
 	if err = p.route(o, m, opts.ID, chat); err != nil {
 		return "", err
 	}
@@ -111,7 +111,7 @@ func (p *Phone) send(to string, msg *waE2E.Message, opts SendOptions) (string, e
 // route addresses m to every device that is to get it; mu is held.
 func (p *Phone) route(o *outgoing, m *sentMessage, id string, chat chatRef) error {
 	if chat.peer == nil {
-		return fmt.Errorf("%s: %w", chat.name, ErrChat)
+		return p.routeMany(o, m, id, chat)
 	}
 	for _, d := range chat.peer.all() {
 		if d != p.dev && chat.peer != p.acct {
@@ -134,10 +134,13 @@ type chatRef struct {
 	name string   // as phones show it: a number, or the JID
 	peer *account // the other end of a chat of two; nil for any other
 	jid  types.JID
+
+	byLID bool   // of a group
+	timer uint32 // of a group: seconds after which messages disappear
 }
 
 // hidden says whether the chat's members are named by their hidden identifiers.
-func (c chatRef) hidden() bool { return false }
+func (c chatRef) hidden() bool { return c.byLID }
 
 // as is how the chat is named on the wire.
 func (c chatRef) as(hidden bool) types.JID {
@@ -154,7 +157,7 @@ func (s *Server) chat(name string) (chatRef, error) {
 			return chatRef{name: a.number, peer: a, jid: a.pn()}, nil
 		}
 		if jid.Server != types.DefaultUserServer && jid.Server != types.HiddenUserServer {
-			return chatRef{name: jid.String(), jid: jid}, nil
+			return s.manyRef(jid), nil
 		}
 		name = jid.User
 	}
@@ -176,7 +179,7 @@ func (p *Phone) dress(msg *waE2E.Message, chat chatRef, opts SendOptions) (*waE2
 		return msg, nil
 	}
 	if opts.Expires == 0 {
-		opts.Expires = p.timers[chat.name]
+		opts.Expires = max(p.timers[chat.name], chat.timer)
 	}
 	if opts.Quote != "" || len(opts.Mentions) > 0 || opts.Forwarded || opts.Expires > 0 {
 		if msg.Conversation != nil {
@@ -243,7 +246,7 @@ func (p *Phone) fillContext(info *waE2E.ContextInfo, chat chatRef, opts SendOpti
 // What one phone sends another is not encrypted: both are of this process, and no
 // client sees it.
 func (p *Phone) address(o *outgoing, m *sentMessage, id string, d *Device, chat chatRef, renew bool, count int) error {
-	kind, media := stanzaType(m.msg)
+	kind, _ := stanzaType(m.msg)
 	attrs := messageAttrs(p.dev, m.Hidden, id, strconv.FormatInt(m.Time, 10), kind)
 	edit := editAttribute(m.msg)
 	if edit != types.EditAttributeEmpty {
@@ -269,16 +272,10 @@ func (p *Phone) address(o *outgoing, m *sentMessage, id string, d *Device, chat 
 	if err != nil {
 		return err
 	}
-	if media != "" {
-		enc.Attrs["mediatype"] = media
-	}
-	if edit != types.EditAttributeEmpty || kind == "reaction" || m.msg.PollUpdateMessage != nil {
-		enc.Attrs["decrypt-fail"] = string(events.DecryptFailHide)
-	}
 	if count > 0 {
 		enc.Attrs["count"] = strconv.Itoa(count)
 	}
-	o.add(d, waBinary.Node{Tag: "message", Attrs: attrs, Content: []waBinary.Node{enc}})
+	o.add(d, waBinary.Node{Tag: "message", Attrs: attrs, Content: []waBinary.Node{dressEnc(m, enc)}})
 	return nil
 }
 

@@ -150,14 +150,6 @@ func handleBlocklist(*conn, *waBinary.Node) ([]waBinary.Node, error) {
 	return []waBinary.Node{{Tag: "list", Attrs: waBinary.Attrs{"dhash": "0"}}}, nil
 }
 
-// handleGroups knows no groups: a client that lists them gets none.
-func handleGroups(_ *conn, iq *waBinary.Node) ([]waBinary.Node, error) {
-	if hasChild(iq, "participating") {
-		return []waBinary.Node{{Tag: "groups"}}, nil
-	}
-	return nil, errNotFound
-}
-
 // handlePresence takes the name that a client gives itself.
 func (s *Server) handlePresence(c *conn, node *waBinary.Node) error {
 	name := text(node, "name")

@@ -55,6 +55,9 @@ func (s *Server) handleReceipt(c *conn, node *waBinary.Node) error {
 // forwardReceipt hands a companion's receipt to the devices that it concerns: a retry, and
 // the confirmation of a copy, to the one that sent the message, any other to all of the sender's.
 func (s *Server) forwardReceipt(from *Device, to types.JID, node *waBinary.Node) error {
+	if to.Server == types.GroupServer || to.Server == types.BroadcastServer {
+		return s.forwardGroupReceipt(from, to, node)
+	}
 	kind := text(node, "type")
 	target := s.findAccount(to)
 	if target == nil || kind == "peer_msg" || kind == "hist_sync" || kind == "read-self" {

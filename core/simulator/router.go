@@ -70,7 +70,7 @@ func (s *Server) iqTable() map[string]iqHandler {
 		"w:profile:picture":         refuse(errNotFound),
 		"w:biz":                     refuse(errNotFound),
 		"w:qr":                      refuse(errNotFound),
-		"w:g2":                      handleGroups,
+		"w:g2":                      s.handleGroups,
 		"w:m":                       s.handleMedia,
 	}
 }

@@ -65,6 +65,9 @@ type Options struct {
 	MediaTTL time.Duration
 	// MediaLimit is the largest upload, in bytes as they are uploaded. 0 is 2 GiB and 1 KiB.
 	MediaLimit int64
+	// GroupsByNumber makes the groups that clients create name their members by phone number,
+	// in place of hidden identifiers.
+	GroupsByNumber bool
 	// Control makes what answers under /sandbox/: Handler of package control. Nil leaves
 	// only GET /sandbox/root-key, which hubs need.
 	Control func(*Server) http.Handler
@@ -81,6 +84,8 @@ type Server struct {
 
 	iq      map[string]iqHandler
 	stanzas map[string]stanzaHandler
+
+	groups groupBook
 
 	violations violations
 	ciphers    cipherWatch
@@ -131,7 +136,7 @@ func New(opts Options) (*Server, error) {
 		opts: opts, log: opts.Logger.With("component", "simulator"),
 		byNumber: map[string]*account{}, byLID: map[string]*account{},
 		conns: map[*conn]struct{}{}, pairings: map[string]*pairing{},
-		media: newMediaStore(opts),
+		media: newMediaStore(opts), groups: newGroupBook(),
 	}
 	s.iq, s.stanzas = s.iqTable(), s.stanzaTable()
 	if err := s.open(); err != nil {

@@ -8,7 +8,6 @@ import (
 	"strconv"
 
 	"go.mau.fi/libsignal/ecc"
-	grouprecord "go.mau.fi/libsignal/groups/state/record"
 	identitykey "go.mau.fi/libsignal/keys/identity"
 	"go.mau.fi/libsignal/keys/prekey"
 	"go.mau.fi/libsignal/protocol"
@@ -34,6 +33,7 @@ type signalStore struct {
 	lastKey      uint32
 	sessions     map[string]*record.Session
 	serializer   *serialize.Serializer
+	senders      senderKeys
 	tx           *batch
 	fresh        bool // decrypting: a failed attempt leaves its record half changed, so work on a copy
 }
@@ -44,6 +44,7 @@ func newSignalStore(rec accountRecord) *signalStore {
 	return &signalStore{
 		number: rec.Number, identity: pairOf(rec.Identity), registration: rec.Registration, signed: rec.Signed,
 		oneTime: map[uint32]*keys.KeyPair{}, sessions: map[string]*record.Session{}, serializer: serialize.NewProtoBufSerializer(),
+		senders: newSenderKeys(),
 	}
 }
 
@@ -84,12 +85,7 @@ func (s *signalStore) encrypt(to *Device, plain []byte, renew bool, fetch func()
 
 // decrypt decrypts what came from a device.
 func (s *signalStore) decrypt(from *Device, kind string, ciphertext []byte) (plain []byte, err error) {
-	// libsignal indexes what it is given without looking at its length.
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("malformed ciphertext: %v", r)
-		}
-	}()
+	defer recoverMalformed(&err)
 	s.fresh = true
 	defer func() { s.fresh = false }()
 	ctx, address := context.Background(), addressOf(from)
@@ -140,6 +136,7 @@ func (s *signalStore) forget() {
 		s.tx.del(s.sessionKey(address))
 	}
 	clear(s.sessions)
+	s.forgetSenders()
 }
 
 // addressOf is how a phone files its session with a device: always by LID, so that a
@@ -270,11 +267,3 @@ func (s *signalStore) ContainsSignedPreKey(_ context.Context, id uint32) (bool, 
 }
 
 func (s *signalStore) RemoveSignedPreKey(context.Context, uint32) error { return errUnsupported }
-
-func (s *signalStore) StoreSenderKey(context.Context, *protocol.SenderKeyName, *grouprecord.SenderKey) error {
-	return errUnsupported
-}
-
-func (s *signalStore) LoadSenderKey(context.Context, *protocol.SenderKeyName) (*grouprecord.SenderKey, error) {
-	return nil, errUnsupported
-}

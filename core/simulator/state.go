@@ -19,6 +19,7 @@ import (
 //	c/NUMBER/NUMBER                 the first has met the second
 //	d/NUMBER/DEVICE                 a companion
 //	e/NUMBER/CHAT                   after how many seconds what a phone sends to a chat disappears
+//	g/ID                            a group
 //	k/NUMBER/DEVICE/KEY             a companion's one-time prekey: 32 bytes, and 1 once issued
 //	m/NUMBER/N                      what a phone received
 //	media/ID                        a link of the media host
@@ -27,6 +28,8 @@ import (
 //	p/NUMBER/KEY                    a phone's one-time prekey, private
 //	q/NUMBER/DEVICE/SEQ             a stanza that waits for a device
 //	s/NUMBER/ADDRESS                a phone's Signal session
+//	sg/NUMBER/CHAT                  who has a phone's own sender key
+//	sk/NUMBER/CHAT/ADDRESS          a sender key that a phone has
 //	v/NUMBER/ID/DEVICE              when a device confirmed what a phone sent; "read" for when it was read
 //	y/NUMBER                        what a phone answers by itself
 
@@ -109,6 +112,9 @@ func (s *Server) load(values map[string][]byte) error {
 		{"e/", s.loadPhone},
 		{"y/", s.loadPhone},
 		{"v/", s.loadPhone},
+		{"sg/", s.loadPhone},
+		{"sk/", s.loadPhone},
+		{"g/", s.loadGroup},
 		{"q/", s.loadEntry},
 		{"media/", s.loadMedia},
 	} {
@@ -200,6 +206,10 @@ func (s *Server) loadPhone(parts []string, value []byte) error {
 		p.loadTimer(parts[2], value)
 	case "y":
 		return p.loadReplies(value)
+	case "sg":
+		return p.store.loadGiven(parts[2], value)
+	case "sk":
+		p.store.loadSenderKey(parts[2]+"/"+parts[3], value)
 	}
 	return nil
 }

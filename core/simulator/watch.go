@@ -78,6 +78,8 @@ const (
 type cipherWatch struct {
 	mu    sync.Mutex
 	pairs map[[2]*Device][]*chain
+
+	senders map[senderKey]map[uint32][12]byte // by iteration
 }
 
 type chain struct {
