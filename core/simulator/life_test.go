@@ -93,6 +93,7 @@ func TestWhatWaitedOfflineComesInOrderAndIsAnnounced(t *testing.T) {
 	s := newServer(t, "")
 	owner := addPhone(t, s, "15550001")
 	c, d := paired(t, s, owner)
+	waitEvent(c, anyOf[*events.OfflineSyncCompleted]) // of the first login: it must not be taken for that of the second
 	c.Disconnect()
 	ctx := within(t, 60*time.Second)
 	require.NoError(t, d.WaitOffline(ctx))
