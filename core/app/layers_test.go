@@ -47,6 +47,7 @@ var allowed = map[string][]string{
 	"core/app":               {"core/", "plugins", "sdk"},
 	"cmd/wildcat":            {"core/app", "core/config", "core/simulator", "core/simulator/", "core/scenario"},
 	"cmd/wildcat-bench":      {"core/", "plugins", "sdk"},
+	"core/store/mongo":     {"core/store", "core/crashpoint", "sdk"},
 }
 
 func TestImportsFollowTheLayers(t *testing.T) {
