@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/coder/websocket"
@@ -29,14 +30,21 @@ type conn struct {
 	peer
 	inCount, outCount uint32
 
-	dev  *Device  // once logged in; set by the reader before anything else sees it
-	pair *pairing // while pairing
+	dev *Device // once logged in; set by the reader before anything else sees it
+	// device is who tries to log in, or is, for whoever does not read the connection.
+	device atomic.Pointer[Device]
+	pair   *pairing // while pairing
 
 	afterAnswer func() // what a query's handler wants done once its answer is out; of the reader
 
+	handling sync.Mutex // held while a stanza of the client is handled
+
 	mu      sync.Mutex
+	delayed delayLine
 	outbox  []waBinary.Node
-	closing bool // nothing may be added any more; what is in outbox goes out, then the socket closes
+	closing bool          // nothing may be added any more; what is in outbox goes out, then the socket closes
+	abrupt  bool          // and with no time for the client to handle the last one
+	last    waBinary.Node // what ends the connection, if anything does
 	dead    bool
 	final   bool          // the last stanza left: any later one breaks an invariant
 	wake    chan struct{} // capacity 1
@@ -45,6 +53,10 @@ type conn struct {
 
 // serveSocket is the handler of GET /ws/chat.
 func (s *Server) serveSocket(w http.ResponseWriter, r *http.Request) {
+	if f := s.faults.at(onSocket, nil, nil); f != nil {
+		http.Error(w, "fault", f.Code)
+		return
+	}
 	// The origin is WhatsApp's web page, whatever host the client was made to dial.
 	ws, err := websocket.Accept(w, r, &websocket.AcceptOptions{InsecureSkipVerify: true})
 	if err != nil {
@@ -77,7 +89,7 @@ func (c *conn) run() error {
 	if string(header) != string(socket.WAConnHeader) {
 		return fmt.Errorf("%w: unexpected header", errHandshake)
 	}
-	p, err := respond(c.s.id, c.readFrame, func(data []byte) error {
+	p, err := c.shakeHands(func(data []byte) error {
 		return c.ws.Write(context.Background(), websocket.MessageBinary, appendFrame(nil, data))
 	})
 	if err != nil {
@@ -150,7 +162,7 @@ func (c *conn) readLoop() error {
 			c.s.stats.ignored.Add(1)
 			continue
 		}
-		if err = c.s.dispatch(c, node); err != nil {
+		if err = c.receive(node); err != nil {
 			return err
 		}
 	}
@@ -176,9 +188,9 @@ func (c *conn) leave() {
 	}
 }
 
-// push hands a stanza to the writer. It never blocks, and does nothing on a
-// connection that is closing.
-func (c *conn) push(nodes ...waBinary.Node) {
+// pushNow hands stanzas to the writer, past no fault rule: [conn.push] is for all that
+// the server says by itself.
+func (c *conn) pushNow(nodes ...waBinary.Node) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closing || c.dead {
@@ -209,6 +221,17 @@ func (c *conn) end(discard bool, last ...waBinary.Node) {
 		c.outbox = c.outbox[:0]
 	}
 	c.outbox = append(c.outbox, last...)
+	if len(last) > 0 {
+		c.last = last[len(last)-1]
+	}
+	c.poke()
+}
+
+// hangUp closes the socket once what was waiting is out, with no last word.
+func (c *conn) hangUp() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closing, c.abrupt = true, true
 	c.poke()
 }
 
@@ -287,6 +310,7 @@ func (c *conn) write(frames []byte, nodes []waBinary.Node) ([]byte, error) {
 		if err != nil {
 			return frames, fmt.Errorf("marshal stanza: %w", err)
 		}
+		c.s.trace.record(c, Out, &nodes[i], "")
 		size := len(plain) + c.out.Overhead()
 		frames = append(frames, byte(size>>16), byte(size>>8), byte(size))
 		frames = c.out.Seal(frames, frameIV(c.outCount), plain, nil)
@@ -302,6 +326,13 @@ func (c *conn) write(frames []byte, nodes []waBinary.Node) ([]byte, error) {
 }
 
 func (c *conn) linger() {
+	c.mu.Lock()
+	abrupt, last := c.abrupt, c.last
+	c.mu.Unlock()
+	if abrupt || last.Tag != "" && !c.lingers(&last) {
+		_ = c.ws.CloseNow()
+		return
+	}
 	timer := time.NewTimer(c.s.opts.Linger)
 	defer timer.Stop()
 	select {

@@ -207,7 +207,7 @@ func (d *Device) attach(c *conn) bool {
 	old := d.conn
 	d.conn, d.active, d.next, d.inflight, d.offline = c, false, 0, 0, offlineState{}
 	d.logins++
-	d.lastIn = time.Now()
+	d.lastIn = d.s.opts.Clock()
 	d.notify()
 	d.mu.Unlock()
 	if old != nil {

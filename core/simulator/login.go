@@ -20,6 +20,11 @@ func (c *conn) login() {
 		c.fail(401)
 		return
 	}
+	c.device.Store(d)
+	if f := c.s.faults.at(onLogin, d, nil); f != nil {
+		c.end(true, waBinary.Node{Tag: "failure", Attrs: f.attrs()})
+		return
+	}
 	c.dev = d
 	c.push(waBinary.Node{Tag: "success", Attrs: waBinary.Attrs{
 		"t": strconv.FormatInt(c.s.now(), 10), "lid": d.LID(), "props": "27", "location": "sim",

@@ -59,6 +59,8 @@ type Options struct {
 	// Window is how many stanzas of one device's queue may be out and unacknowledged.
 	// 0 is 1,024: whatsmeow loses the order of more than 2,048.
 	Window int
+	// Trace is how many stanzas [Server.Trace] keeps from the start. 0 keeps none.
+	Trace int
 	// Linger is the time between a last stanza, such as <failure>, and the close. 0 is 200 ms.
 	Linger time.Duration
 	// MediaTTL is how long the media host serves an upload. 0 is 30 days.
@@ -87,6 +89,8 @@ type Server struct {
 
 	groups groupBook
 
+	faults     faultBook
+	trace      Trace
 	violations violations
 	ciphers    cipherWatch
 
@@ -138,6 +142,8 @@ func New(opts Options) (*Server, error) {
 		conns: map[*conn]struct{}{}, pairings: map[string]*pairing{},
 		media: newMediaStore(opts), groups: newGroupBook(),
 	}
+	s.trace.s = s
+	s.trace.Enable(opts.Trace)
 	s.iq, s.stanzas = s.iqTable(), s.stanzaTable()
 	if err := s.open(); err != nil {
 		return nil, errors.Join(fmt.Errorf("load sandbox state: %w", err), s.journal.close())

@@ -90,7 +90,7 @@ type chain struct {
 // watchCipher checks one ciphertext of the one-to-one kind.
 func (s *Server) watchCipher(from, to *Device, id string, ciphertext []byte) {
 	ratchet, counter, ok := parseCipher(ciphertext)
-	if !ok {
+	if !ok || s.faults.wasSpoiled(from, id) {
 		return
 	}
 	sum := sha256.Sum256(append([]byte(id+"\x00"), ciphertext...))
