@@ -67,7 +67,7 @@ const (
 	FaultHandshakeHang FaultAction = "handshake-hang"
 	// FaultHandshakeSpoil answers it with a hello that does not decrypt.
 	FaultHandshakeSpoil FaultAction = "handshake-spoil"
-	// FaultHandshakeHalf answers it and then closes.
+	// FaultHandshakeHalf answers it, hears the client's end of it, and closes.
 	FaultHandshakeHalf FaultAction = "handshake-half"
 	// FaultLoginFailure refuses a login with <failure reason=Code>, Text as its message, and for
 	// 402 BanCode and ExpireS. It changes nothing else: what becomes of the device is up to the client.

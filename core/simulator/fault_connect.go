@@ -34,7 +34,11 @@ func (c *conn) shakeHands(write func([]byte) error) (*peer, error) {
 			hello[len(hello)-1] ^= 1 // in the certificate, encrypted
 			return write(hello)
 		}
-		return errors.Join(write(hello), errFaulty)
+		err := write(hello)
+		if err == nil {
+			_, err = c.readFrame() // or the client could still be sending it, and see an error of its own
+		}
+		return errors.Join(errFaulty, err)
 	})
 }
 

@@ -6,8 +6,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	waBinary "go.mau.fi/whatsmeow/binary"
 )
 
 // faultBook holds the rules of a server.
@@ -47,9 +45,9 @@ type FaultInfo struct {
 }
 
 type heldStanza struct {
-	c    *conn
-	dir  Direction
-	node waBinary.Node
+	c   *conn
+	dir Direction
+	v   verdict
 }
 
 // seenKept bounds what a deduplicating rule remembers; beyond it, it begins anew.
@@ -193,9 +191,9 @@ func (r *FaultRule) hold(h heldStanza) bool {
 func deliver(held []heldStanza) {
 	for _, h := range held {
 		if h.dir == Out {
-			h.c.pushNow(h.node)
+			h.c.pushNow(h.v.node)
 		} else {
-			h.c.handleLate(&h.node)
+			h.c.handleLate(&h.v)
 		}
 	}
 }

@@ -18,14 +18,12 @@ func (c *conn) receive(node *waBinary.Node) error {
 	v := c.s.faults.judge(c, In, node)
 	c.s.trace.record(c, In, node, v.note())
 	if v.rule == nil {
-		err := c.handle(&v.node)
-		c.s.faults.handled(&v)
-		return err
+		return c.handleJudged(&v)
 	}
 	f := &v.rule.fault
 	switch f.Action {
 	case FaultDelay:
-		c.delayed.add(c, v.delay, func() { c.handleLate(&v.node) })
+		c.delayed.add(c, v.delay, func() { c.handleLate(&v) })
 	case FaultDuplicate:
 		for range max(f.Copies, 1) {
 			more := cloneNode(&v.node)
@@ -33,10 +31,10 @@ func (c *conn) receive(node *waBinary.Node) error {
 				return err
 			}
 		}
-		return c.handle(&v.node)
+		return c.handleJudged(&v)
 	case FaultHold:
-		if !v.rule.hold(heldStanza{c, In, v.node}) {
-			return c.handle(&v.node)
+		if !v.rule.hold(heldStanza{c, In, v}) {
+			return c.handleJudged(&v)
 		}
 	case FaultIQError:
 		refused := iqError{f.Code, f.Text}
@@ -58,7 +56,7 @@ func (c *conn) receive(node *waBinary.Node) error {
 		c.mu.Lock()
 		c.dead = true
 		c.mu.Unlock()
-		if err := c.handle(&v.node); err != nil {
+		if err := c.handleJudged(&v); err != nil {
 			return err
 		}
 		return errEnded
@@ -104,7 +102,7 @@ func (c *conn) pushFaulty(node *waBinary.Node) {
 			c.pushNow(v.node)
 		}
 	case FaultHold:
-		if !v.rule.hold(heldStanza{c, Out, v.node}) {
+		if !v.rule.hold(heldStanza{c, Out, v}) {
 			c.pushNow(v.node)
 		}
 	case FaultCutBefore:
@@ -121,22 +119,30 @@ func (c *conn) pushFaulty(node *waBinary.Node) {
 func (c *conn) handle(node *waBinary.Node) error {
 	c.handling.Lock()
 	defer c.handling.Unlock()
-	if c.isClosing() {
-		// A replaced or refused client may still be talking. What it says no longer counts.
-		c.s.stats.ignored.Add(1)
-		return nil
-	}
 	return c.s.dispatch(c, node)
 }
 
+// handleJudged handles a stanza that the rules let through in the end.
+func (c *conn) handleJudged(v *verdict) error {
+	if err := c.handle(&v.node); err != nil {
+		return err
+	}
+	c.s.faults.handled(v)
+	return nil
+}
+
 // handleLate handles a stanza that a rule kept, unless its connection is over by now.
-func (c *conn) handleLate(node *waBinary.Node) {
+func (c *conn) handleLate(v *verdict) {
 	select {
 	case <-c.gone:
 		return
 	default:
 	}
-	if err := c.handle(node); err != nil {
+	if c.isClosing() {
+		c.s.stats.ignored.Add(1)
+		return
+	}
+	if err := c.handleJudged(v); err != nil {
 		c.s.log.Debug("handle a stanza that was kept back", "conn", c.id, "err", err)
 		c.cut()
 	}

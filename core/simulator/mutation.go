@@ -156,3 +156,6 @@ func checkNode(n *waBinary.Node) (err error) {
 	_, err = waBinary.Marshal(*n)
 	return err
 }
+
+// Node is a stanza, or an element in one: whatsmeow's own type, so that tests need not import it.
+type Node = waBinary.Node
