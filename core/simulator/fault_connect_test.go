@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"net/http"
 	"testing"
 	"time"
 
@@ -64,19 +63,17 @@ func TestEachLoginFailureGivesItsEvent(t *testing.T) {
 		413: refresh, 414: refresh,
 		500: back, 503: back,
 	} {
-		t.Run(http.StatusText(code), func(t *testing.T) {
-			if c == nil || c.Store.ID == nil {
-				c, d = paired(t, s, owner)
-			}
-			c.RefreshCAT = func(context.Context) error { return errors.New("no token") }
-			r := fault(t, s, simulator.Fault{
-				Action: simulator.FaultLoginFailure, Device: "15550001", Code: code, Times: 1, Text: "sorry", BanCode: 104, ExpireS: 3600,
-			})
-			c.again(d)
-			check(t, c)
-			require.Equal(t, 1, r.Hits())
-			require.False(t, d.Removed(), "the server forgets nobody for it")
+		if c == nil || c.Store.ID == nil {
+			c, d = paired(t, s, owner)
+		}
+		c.RefreshCAT = func(context.Context) error { return errors.New("no token") }
+		r := fault(t, s, simulator.Fault{
+			Action: simulator.FaultLoginFailure, Device: "15550001", Code: code, Times: 1, Text: "sorry", BanCode: 104, ExpireS: 3600,
 		})
+		c.again(d)
+		check(t, c)
+		require.Equal(t, 1, r.Hits(), "code %d", code)
+		require.False(t, d.Removed(), "the server forgets nobody for it")
 	}
 }
 

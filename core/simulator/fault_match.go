@@ -2,6 +2,7 @@ package simulator
 
 import (
 	"strconv"
+	"strings"
 	"time"
 
 	waBinary "go.mau.fi/whatsmeow/binary"
@@ -13,6 +14,7 @@ type verdict struct {
 	rule  *FaultRule // nil: it goes its way
 	node  waBinary.Node
 	delay time.Duration
+	notes []string  // what was done to it so far, for the trace
 	seen  []seenKey // to be remembered by rules that deduplicate, once it is handled
 	by    []*FaultRule
 }
@@ -33,7 +35,7 @@ func (b *faultBook) judge(c *conn, dir Direction, node *waBinary.Node) verdict {
 		}
 		if r.fault.Action == FaultDeduplicate {
 			if b.isCopy(r, c, &v) {
-				v.rule = r
+				v.decide(r)
 				return v
 			}
 			continue
@@ -49,12 +51,25 @@ func (b *faultBook) judge(c *conn, dir Direction, node *waBinary.Node) verdict {
 		case r.fault.Action == FaultMutate:
 			b.mutate(r, c, dir, &v)
 		default:
-			v.rule = r
+			v.decide(r)
 			return v
 		}
 	}
 	return v
 }
+
+// decide makes r the rule that has the last word.
+func (v *verdict) decide(r *FaultRule) {
+	v.rule = r
+	v.did(r)
+}
+
+func (v *verdict) did(r *FaultRule) {
+	v.notes = append(v.notes, string(r.fault.Action)+" #"+strconv.Itoa(r.id))
+}
+
+// note is what the trace says of a verdict.
+func (v *verdict) note() string { return strings.Join(v.notes, ", ") }
 
 func (r *FaultRule) matchesStanza(d *Device, dir Direction, node *waBinary.Node) bool {
 	f := &r.fault

@@ -88,11 +88,13 @@ func (c *conn) push(nodes ...waBinary.Node) {
 
 func (c *conn) pushFaulty(node *waBinary.Node) {
 	v := c.s.faults.judge(c, Out, node)
+	if len(v.notes) > 0 {
+		c.s.trace.record(c, Out, &v.node, v.note())
+	}
 	if v.rule == nil {
 		c.pushNow(v.node)
 		return
 	}
-	c.s.trace.record(c, Out, &v.node, v.note())
 	f := &v.rule.fault
 	switch f.Action {
 	case FaultDelay:
@@ -149,14 +151,6 @@ func (c *conn) handleLate(v *verdict) {
 }
 
 func (b *faultBook) any() bool { return b.rules.Load() != nil }
-
-// note is what the trace says of a verdict.
-func (v *verdict) note() string {
-	if v.rule == nil {
-		return ""
-	}
-	return string(v.rule.fault.Action) + " #" + strconv.Itoa(v.rule.id)
-}
 
 // delayLine hands on the delayed stanzas of one connection when their time has come,
 // those of one time in their order. Its goroutine runs while something waits.

@@ -304,6 +304,10 @@ func TestACorruptCiphertextIsAskedForAgainAndSentAgain(t *testing.T) {
 					return st.Direction == simulator.Out && st.Tag == "receipt" && st.ID == list[i].ID && st.Node.Attrs["type"] == "retry"
 				})
 				require.NoError(t, err)
+				// Its own phone's copy was spoiled too, and is sent again: not by the next fault's doing.
+				waitEvent(c, func(r *events.Receipt) bool {
+					return r.MessageIDs[0] == list[i].ID && r.Type == types.ReceiptTypeSender
+				})
 			}
 		})
 	}

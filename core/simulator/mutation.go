@@ -68,6 +68,7 @@ func (b *faultBook) mutate(r *FaultRule, c *conn, dir Direction, v *verdict) {
 		b.spoils.Store(true)
 	}
 	v.node = node
+	v.did(r)
 }
 
 // wasSpoiled says whether a rule changed this message of a client.
