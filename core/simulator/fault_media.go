@@ -3,7 +3,6 @@ package simulator
 import (
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 )
 
@@ -27,11 +26,7 @@ func mediaTypeOf(r *http.Request) string {
 	if kind := r.URL.Query().Get("mms-type"); kind != "" {
 		return kind
 	}
-	if rest, ok := strings.CutPrefix(r.URL.Path, "/mms/"); ok {
-		kind, _, _ := strings.Cut(rest, "/")
-		return kind
-	}
-	return ""
+	return r.PathValue("type")
 }
 
 // faultyMedia serves media with whatever fault is in force for the request.

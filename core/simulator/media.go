@@ -56,7 +56,7 @@ func (s *Server) mountMedia(mux *http.ServeMux) {
 				return
 			}
 			defer s.work.Done()
-			handle(w, r) // faults of the media host belong around this
+			s.faultyMedia(handle).ServeHTTP(w, r)
 		})
 	}
 }
