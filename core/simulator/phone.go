@@ -29,6 +29,7 @@ type Phone struct {
 	hook     func(Message) string
 	replies  []Reply
 	changed  chan struct{}
+	changes  uint64
 }
 
 type shownKey struct{ chat, from, id string }
@@ -179,8 +180,17 @@ func (p *Phone) wait(ctx context.Context, what string, done func() bool) error {
 	}
 }
 
+// Changes counts what happened to what the phone shows; for a viewer that looks again when
+// it is another number.
+func (p *Phone) Changes() uint64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.changes
+}
+
 // notify wakes waiters; mu is held.
 func (p *Phone) notify() {
+	p.changes++
 	if p.changed != nil {
 		close(p.changed)
 		p.changed = nil

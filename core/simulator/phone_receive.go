@@ -92,7 +92,7 @@ func (p *Phone) take(e *entry) error {
 	if in.shown != nil {
 		shown = in.shown.clone()
 	}
-	p.notify()
+	p.notify() // also for what changed a message that was there, such as a reaction
 	hook := p.hook
 	p.mu.Unlock()
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/wildcathub/wildcat/core/simulator"
+	"github.com/wildcathub/wildcat/core/simulator/control/page"
 )
 
 //go:generate go test -count=1 -run TestTheDocumentIsValidAndCheckedIn . -update
@@ -23,6 +24,9 @@ func Handler(s *simulator.Server) http.Handler {
 	for _, r := range routes() {
 		mux.Handle(r.method+" "+r.path, a.serve(r))
 	}
+	byHand := page.Handler(s)
+	mux.Handle("GET "+page.Root+"{$}", byHand)
+	mux.Handle(page.Root+"ui/", byHand)
 	mux.HandleFunc("/sandbox/", func(w http.ResponseWriter, _ *http.Request) {
 		writeError(w, &apiError{http.StatusNotFound, "not_found", "no such endpoint, or not with this method"})
 	})

@@ -30,10 +30,10 @@ func TestAllMistakesOfAFileAreReportedWithTheirPlaces(t *testing.T) {
 		want []string
 	}{
 		"of every kind": {
-			"phones:\n- number: 12\n  nmae: Ann\n  replies:\n  - {pattern: \"(\", reply: x}\n  - {pattern: x}\n- name: Ben\n- number: \"15550001\"\n- number: +15550001\n  number: 15550003\n-\nrules: {}\n",
+			"phones:\n- number: 12\n  nick: Ann\n  replies:\n  - {pattern: \"(\", reply: x}\n  - {pattern: x}\n- name: Ben\n- number: \"15550001\"\n- number: +15550001\n  number: 15550003\n-\nrules: {}\n",
 			[]string{
 				"2:11: \"12\" is no phone number",
-				"3:3: unknown field \"nmae\": the fields here are number, name,",
+				"3:3: unknown field \"nick\": the fields here are number, name,",
 				"5:15: error parsing regexp",
 				"6:5: a reply wants a pattern and a reply",
 				"7:3: a phone without a number",
