@@ -11,7 +11,7 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// tx runs statements on the writer's connection. Only the writer's goroutine (and
+// tx runs statements on the writer's connection. Only who has seized the writer (and
 // Open, before there is one) uses it.
 type tx struct {
 	conn  driver.Conn

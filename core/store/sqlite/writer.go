@@ -2,7 +2,9 @@ package sqlite
 
 import (
 	"context"
+	"fmt"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -41,7 +43,10 @@ type op struct {
 	done    chan struct{}
 }
 
-// writer is the one goroutine that writes, with its queue.
+// writer lets one goroutine at a time write, and keeps what waits meanwhile. A caller that
+// finds nobody writing does it itself, with whatever else waits: handing a single append to
+// another goroutine and back would cost as much as a third of its fsync. Everything else is
+// written by a goroutine of the writer's own.
 type writer struct {
 	t       *tx
 	metrics *metrics
@@ -52,8 +57,10 @@ type writer struct {
 	last   time.Time     // when the last one of these came
 	gap    time.Duration // between them, a moving mean
 	closed bool
+	busy   bool          // someone writes: whoever set it owns t and batch
 	wake   chan struct{} // holds one token while the queue may be non-empty or closed
 
+	batch   []*op
 	stopped chan struct{}
 }
 
@@ -81,8 +88,16 @@ func (w *writer) submit(ctx context.Context, size int, patient bool, fn func(*tx
 		w.gap += (min(o.queued.Sub(w.last), 10*patience) - w.gap) / 8
 		w.last = o.queued
 	}
+	lead := !patient && !w.busy
+	w.busy = w.busy || lead
+	// The writer's goroutine knows of the first patient operation, and waits for company.
+	tell := !lead && (!patient || len(w.queue) == 1 || len(w.queue) >= patientBatch)
 	w.mu.Unlock()
-	w.poke()
+	if lead {
+		w.flush()
+	} else if tell {
+		w.poke()
+	}
 
 	select {
 	case <-o.done:
@@ -114,7 +129,6 @@ func (w *writer) drain() error {
 
 func (w *writer) run() {
 	defer close(w.stopped)
-	var batch []*op
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	for {
@@ -126,20 +140,62 @@ func (w *writer) run() {
 			}
 			continue
 		}
-		var open bool
-		batch, open = w.take(batch[:0])
-		if len(batch) > 0 {
-			w.write(batch)
-			// Lets those whose outcome was just told queue their next operation, where
-			// there are any: it is no wait, but makes the next batch a whole one.
-			runtime.Gosched()
-			continue
-		}
-		if !open {
-			return
+		if w.seize() {
+			wrote, open := w.flush()
+			if wrote {
+				// Lets those whose outcome was just told queue their next operation, where
+				// there are any: it is no wait, but makes the next batch a whole one.
+				runtime.Gosched()
+				continue
+			}
+			if !open {
+				return
+			}
 		}
 		<-w.wake
 	}
+}
+
+// seize makes the caller the one who writes, unless there is one, who pokes when it is done.
+func (w *writer) seize() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.busy {
+		return false
+	}
+	w.busy = true
+	return true
+}
+
+// flush writes one batch of what is queued and lets the next one write. The caller has seized
+// the writer.
+func (w *writer) flush() (wrote, open bool) {
+	w.batch, open = w.take(w.batch[:0])
+	wrote = len(w.batch) > 0
+	if wrote {
+		w.guarded(w.batch)
+		clear(w.batch)
+	}
+	w.mu.Lock()
+	w.busy = false
+	more := len(w.queue) > 0 || w.closed
+	w.mu.Unlock()
+	if more {
+		w.poke()
+	}
+	return wrote, open
+}
+
+// guarded writes a batch. A panic in it leaves a transaction half done, and may be on a
+// goroutine of a caller that recovers: it has to end the process all the same.
+func (w *writer) guarded(batch []*op) {
+	defer func() {
+		if r := recover(); r != nil {
+			go panic(fmt.Sprintf("store: write: %v\n%s", r, debug.Stack()))
+			select {}
+		}
+	}()
+	w.write(batch)
 }
 
 // wait says how long the queue, if all of it is patient, may wait for company.
