@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"go.mau.fi/whatsmeow"
+	"go.mau.fi/whatsmeow/store"
 	waLog "go.mau.fi/whatsmeow/util/log"
 
 	"github.com/wildcathub/wildcat/core/devices"
@@ -24,13 +25,15 @@ import (
 )
 
 // runBare is the floor: whatsmeow clients that acknowledge what they decrypt and do
-// nothing else, with the hub's device store, SynchronousAck and the event buffer.
+// nothing else, with whatsmeow's own SQL store in the hub's configuration of it,
+// SynchronousAck and the event buffer; with -guard, the hub's guard around that store, too.
 func runBare(args []string) error {
 	fs := flag.NewFlagSet("bare", flag.ContinueOnError)
 	url := fs.String("url", "", "the sandbox")
 	dir := fs.String("dir", "", "data folder")
 	first := fs.String("number", "", "number of the first account")
 	count := fs.Int("count", 1, "how many accounts, of consecutive numbers")
+	guarded := fs.Bool("guard", false, "put the hub's guard around the device store")
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
@@ -47,33 +50,20 @@ func runBare(args []string) error {
 	if err != nil {
 		return err
 	}
-	keys, err := devices.Open(ctx, filepath.Join(*dir, "devices.db"), devices.Deps{})
-	if err != nil {
-		return err
-	}
-	paired, err := keys.List(ctx)
+	stores, closeStore, err := openStores(ctx, filepath.Join(*dir, "devices.db"), *count, *guarded)
 	if err != nil {
 		return err
 	}
 	var clients []*whatsmeow.Client
-	for i := range *count {
-		var d *devices.Device
-		if i < len(paired) {
-			d, err = keys.Device(ctx, paired[i])
-		} else {
-			d, err = keys.New(ctx)
-		}
-		if err != nil {
-			return err
-		}
-		c := whatsmeow.NewClient(d.Store, waLog.Noop)
+	for i, d := range stores {
+		c := whatsmeow.NewClient(d, waLog.Noop)
 		client := &http.Client{Transport: transport}
 		c.SetWebsocketHTTPClient(client)
 		c.SetPreLoginHTTPClient(client)
 		c.SetMediaHTTPClient(client)
 		c.SynchronousAck, c.EnableDecryptedEventBuffer = true, true
 		c.AddEventHandlerWithSuccessStatus(func(any) bool { return true })
-		if i >= len(paired) {
+		if d.ID == nil {
 			if err := pair(ctx, c, *url, next(*first, i)); err != nil {
 				return err
 			}
@@ -87,7 +77,45 @@ func runBare(args []string) error {
 	for _, c := range clients {
 		c.Disconnect()
 	}
-	return keys.Close()
+	return closeStore()
+}
+
+// openStores returns the devices that are kept at path, and new ones up to count.
+func openStores(ctx context.Context, path string, count int, guarded bool) (out []*store.Device, closeStore func() error, err error) {
+	if !guarded {
+		keys, _, err := devices.OpenStore(ctx, path)
+		if err != nil {
+			return nil, nil, err
+		}
+		if out, err = keys.GetAllDevices(ctx); err != nil {
+			return nil, nil, err
+		}
+		for len(out) < count {
+			out = append(out, keys.NewDevice())
+		}
+		return out, keys.Close, nil
+	}
+	keys, err := devices.Open(ctx, path, devices.Deps{})
+	if err != nil {
+		return nil, nil, err
+	}
+	paired, err := keys.List(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	for i := range count {
+		var d *devices.Device
+		if i < len(paired) {
+			d, err = keys.Device(ctx, paired[i])
+		} else {
+			d, err = keys.New(ctx)
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		out = append(out, d.Store)
+	}
+	return out, keys.Close, nil
 }
 
 // next is the number i after first.
@@ -151,17 +179,17 @@ func sandboxTransport(ctx context.Context, url string) (*http.Transport, error) 
 	return &http.Transport{DialContext: dial, DialTLSContext: dial}, nil
 }
 
-// pairBare pairs the bare client's account once.
-func (w *world) pairBare(ctx context.Context) error {
-	if err := w.sandbox.AddPhone(ctx, bareNumber, "Bare"); err != nil {
+// pairBare pairs a bare client's account once.
+func (w *world) pairBare(ctx context.Context, number string, extra ...string) error {
+	if err := w.sandbox.AddPhone(ctx, number, "Bare"); err != nil {
 		return err
 	}
-	p, err := w.startBare(ctx, bareNumber, 1)
+	p, err := w.startBare(ctx, number, 1, extra...)
 	if err != nil {
 		return err
 	}
 	err = scenario.Until(ctx, 30*time.Second, func() error {
-		d, err := w.device(ctx, bareNumber)
+		d, err := w.device(ctx, number)
 		if err == nil && !d.Online {
 			err = errors.New("not online yet")
 		}
@@ -170,9 +198,7 @@ func (w *world) pairBare(ctx context.Context) error {
 	return errors.Join(err, p.Stop(15*time.Second))
 }
 
-func (w *world) startBare(ctx context.Context, number string, count int) (*scenario.Process, error) {
-	return scenario.StartProcess(ctx, scenario.Command{
-		Name: "the bare client", Exe: w.b.self,
-		Args: []string{"bare", "-url", w.process.URL, "-dir", w.bareDir(number), "-number", number, "-count", fmt.Sprint(count)},
-	})
+func (w *world) startBare(ctx context.Context, number string, count int, extra ...string) (*scenario.Process, error) {
+	args := []string{"bare", "-url", w.process.URL, "-dir", w.bareDir(number), "-number", number, "-count", fmt.Sprint(count)}
+	return scenario.StartProcess(ctx, scenario.Command{Name: "the bare client", Exe: w.b.self, Args: append(args, extra...)})
 }

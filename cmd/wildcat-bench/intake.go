@@ -19,7 +19,8 @@ type sample struct {
 }
 
 // intake measures how fast waiting messages are stored and acknowledged, from login to
-// the last acknowledgement, against a bare whatsmeow client with the same device store.
+// the last acknowledgement, against a bare whatsmeow client with the same configuration of
+// its device store.
 func (b *bench) intake(ctx context.Context) ([]row, error) {
 	w, err := b.newWorld(ctx, "intake")
 	if err != nil {
@@ -33,43 +34,42 @@ func (b *bench) intake(ctx context.Context) ([]row, error) {
 	if err := hub.Stop(15 * time.Second); err != nil {
 		return nil, err
 	}
-	if err := w.pairBare(ctx); err != nil {
+	if err := w.pairBare(ctx, bareNumber); err != nil {
 		return nil, err
 	}
-	startHub := func() (*scenario.Process, error) {
-		p, _, err := w.startHub(ctx)
-		return p, err
+	if err := w.pairBare(ctx, guardedNumber, "-guard"); err != nil {
+		return nil, err
 	}
-	startBare := func() (*scenario.Process, error) { return w.startBare(ctx, bareNumber, 1) }
+	contenders := []contender{
+		{"bare", bareNumber, func() (*scenario.Process, error) { return w.startBare(ctx, bareNumber, 1) }},
+		{"guarded", guardedNumber, func() (*scenario.Process, error) { return w.startBare(ctx, guardedNumber, 1, "-guard") }},
+		{"hub", hubNumber, func() (*scenario.Process, error) {
+			p, _, err := w.startHub(ctx)
+			return p, err
+		}},
+	}
 	// One uncounted run each: sessions are set up, files are grown.
-	for number, start := range map[string]func() (*scenario.Process, error){hubNumber: startHub, bareNumber: startBare} {
-		if _, err := w.drain(ctx, number, start); err != nil {
+	for _, c := range contenders {
+		if _, err := w.drain(ctx, c.number, c.start); err != nil {
 			return nil, err
 		}
 	}
-	var ratios, floors, cpu, bareCPU []float64
+	var ratios, guarded, floors, guardedFloors, cpu, bareCPU []float64
 	for i := range b.pairs {
-		first, second := startBare, startHub
-		numbers := []string{bareNumber, hubNumber}
-		if i%2 == 1 {
-			first, second = second, first
-			numbers[0], numbers[1] = numbers[1], numbers[0]
+		got := map[string]sample{}
+		for k := range contenders { // each goes first, second and last equally often
+			c := contenders[(i+k)%len(contenders)]
+			if got[c.name], err = w.drain(ctx, c.number, c.start); err != nil {
+				return nil, err
+			}
 		}
-		s1, err := w.drain(ctx, numbers[0], first)
-		if err != nil {
-			return nil, err
-		}
-		s2, err := w.drain(ctx, numbers[1], second)
-		if err != nil {
-			return nil, err
-		}
-		bare, hub := s1, s2
-		if i%2 == 1 {
-			bare, hub = s2, s1
-		}
-		b.logf("intake: bare %.0f/s %.0f µs, hub %.0f/s %.0f µs", bare.perSecond, bare.cpuMicros, hub.perSecond, hub.cpuMicros)
+		hub, bare := got["hub"], got["bare"]
+		b.logf("intake: bare %.0f/s %.0f µs, guarded %.0f/s %.0f µs, hub %.0f/s %.0f µs", bare.perSecond, bare.cpuMicros,
+			got["guarded"].perSecond, got["guarded"].cpuMicros, hub.perSecond, hub.cpuMicros)
 		ratios = append(ratios, hub.perSecond/bare.perSecond)
+		guarded = append(guarded, hub.perSecond/got["guarded"].perSecond)
 		floors = append(floors, bare.perSecond)
+		guardedFloors = append(guardedFloors, got["guarded"].perSecond)
 		cpu = append(cpu, hub.cpuMicros)
 		bareCPU = append(bareCPU, bare.cpuMicros)
 	}
@@ -79,10 +79,20 @@ func (b *bench) intake(ctx context.Context) ([]row, error) {
 			Note: "offline queue: login → last acknowledgement; three rules and one webhook",
 		},
 		{
+			Name: "intake_vs_guarded", Ratio: median(guarded), Floor: median(guardedFloors), Unit: "messages/s", N: len(guarded), Spread: spread(guarded),
+			Note: "the same, and the bare client has the hub's guard around its device store",
+		},
+		{
 			Name: "intake_cpu_us", Value: median(cpu), Floor: median(bareCPU), Unit: "µs CPU/message", N: len(cpu), Spread: spread(cpu),
 			Note: "whole process: storing, rules and the webhook included",
 		},
 	}, nil
+}
+
+// contender is a client whose intake is timed.
+type contender struct {
+	name, number string
+	start        func() (*scenario.Process, error)
 }
 
 // drain queues messages for a device that is offline, starts its client, and waits

@@ -15,9 +15,10 @@ import (
 )
 
 const (
-	hubNumber  = "15550000001"
-	bareNumber = "15550000002"
-	account    = "bench"
+	hubNumber     = "15550000001"
+	bareNumber    = "15550000002"
+	guardedNumber = "15550000003"
+	account       = "bench"
 )
 
 // world is a sandbox with a hub, in a folder of its own.

@@ -37,7 +37,8 @@ type Device struct {
 	// sessions holds one token: who put it in may read and write sessions, see sending.
 	sessions chan struct{}
 	// txns are the decryption transactions under way.
-	txns sync.WaitGroup
+	txns  sync.WaitGroup
+	spent spent
 }
 
 func (c *Container) wrap(dev *store.Device) *Device {
@@ -104,10 +105,13 @@ func (d *Device) Retire(ctx context.Context) error {
 	}()
 	select {
 	case <-done:
-		return nil
 	case <-ctx.Done():
 		return fmt.Errorf("retire device: %w", ctx.Err())
 	}
+	if d.Failed() == nil {
+		_ = d.g.clearRest(ctx) // what stays is handled once more if it comes again
+	}
+	return nil
 }
 
 // begin starts a decryption transaction, unless the device must not be used any more.

@@ -69,31 +69,41 @@ func Open(ctx context.Context, path string, deps Deps) (*Container, error) {
 	if deps.Logger == nil {
 		deps.Logger = slog.New(slog.DiscardHandler)
 	}
+	inner, db, err := OpenStore(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	return &Container{inner: inner, db: db, deps: deps, lids: sqlstore.NewCachedLIDMap(db)}, nil
+}
+
+// OpenStore opens whatsmeow's own store in the hub's configuration of it, without the guard:
+// for tools, and for benchmarks that compare with whatsmeow alone.
+func OpenStore(ctx context.Context, path string) (*sqlstore.Container, *dbutil.Database, error) {
 	// SQLite gives its side files the mode of the main one, so it is enough to make that.
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("open device keys: %w", err)
+		return nil, nil, fmt.Errorf("open device keys: %w", err)
 	}
 	if err := f.Close(); err != nil {
-		return nil, fmt.Errorf("open device keys: %w", err)
+		return nil, nil, fmt.Errorf("open device keys: %w", err)
 	}
 	name := (&url.URL{Path: filepath.ToSlash(path)}).EscapedPath()
 	db, err := sql.Open("sqlite", "file:"+name+pragmas)
 	if err != nil {
-		return nil, fmt.Errorf("open device keys %s: %w", path, err)
+		return nil, nil, fmt.Errorf("open device keys %s: %w", path, err)
 	}
 	db.SetMaxOpenConns(maxConns)
 	db.SetMaxIdleConns(maxConns)
 	wrapped, err := dbutil.NewWithDB(db, "sqlite3")
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("open device keys %s: %w", path, err), db.Close())
+		return nil, nil, errors.Join(fmt.Errorf("open device keys %s: %w", path, err), db.Close())
 	}
 	wrapped.UpgradeTable, wrapped.VersionTable = upgrades.Table, "whatsmeow_version"
 	inner := sqlstore.NewWithWrappedDB(wrapped, waLog.Noop)
 	if err := inner.Upgrade(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("open device keys %s: %w", path, err), db.Close())
+		return nil, nil, errors.Join(fmt.Errorf("open device keys %s: %w", path, err), db.Close())
 	}
-	return &Container{inner: inner, db: wrapped, deps: deps, lids: sqlstore.NewCachedLIDMap(wrapped)}, nil
+	return inner, wrapped, nil
 }
 
 // lidMap is the map of phone numbers and LIDs that devices loaded now share.

@@ -93,13 +93,20 @@ func (g *guard) DoDecryptionTxn(ctx context.Context, fn func(context.Context) er
 		return poisoned(g.d.note(ctx, "DoDecryptionTxn", err))
 	}
 	var inner error
+	hashes := g.d.spent.take()
 	err := g.inner.DoDecryptionTxn(ctx, func(ctx context.Context) error {
+		if err := g.clear(ctx, hashes); err != nil {
+			return err
+		}
 		inner = fn(ctx)
 		if failed := g.d.Failed(); failed != nil {
 			return poisoned(failed) // and so rolled back
 		}
 		return inner
 	})
+	if err != nil {
+		g.d.spent.back(hashes)
+	}
 	switch {
 	case g.d.Failed() != nil:
 		return poisoned(g.d.Failed())
@@ -108,6 +115,14 @@ func (g *guard) DoDecryptionTxn(ctx context.Context, fn func(context.Context) er
 		return poisoned(g.d.note(ctx, "DoDecryptionTxn", err))
 	}
 	return err
+}
+
+// ClearBufferedEventPlaintext implements store.EventBuffer; see spent.
+func (g *guard) ClearBufferedEventPlaintext(ctx context.Context, hash [32]byte) error {
+	if g.d.spent.add(hash, func() { _ = g.clearSpent(context.Background()) }) { // it notes its failure itself
+		return g.clearSpent(ctx)
+	}
+	return nil
 }
 
 // poisoned makes an error one that whatsmeow answers with silence.

@@ -200,10 +200,6 @@ func (g *guard) PutBufferedEvent(ctx context.Context, ciphertextHash [32]byte, p
 	return g.d.call(ctx, "PutBufferedEvent", func() error { return g.inner.PutBufferedEvent(ctx, ciphertextHash, plaintext, serverTimestamp) })
 }
 
-func (g *guard) ClearBufferedEventPlaintext(ctx context.Context, ciphertextHash [32]byte) error {
-	return g.d.call(ctx, "ClearBufferedEventPlaintext", func() error { return g.inner.ClearBufferedEventPlaintext(ctx, ciphertextHash) })
-}
-
 func (g *guard) DeleteOldBufferedHashes(ctx context.Context) error {
 	return g.d.call(ctx, "DeleteOldBufferedHashes", func() error { return g.inner.DeleteOldBufferedHashes(ctx) })
 }
