@@ -42,8 +42,8 @@ bench: ## Measure against floors taken in the same run; prints a table and write
 crash: ## Kill the real hub at every named point and at random (ROUNDS, SEED)
 	WILDCAT_CRASH_ROUNDS=$(ROUNDS) WILDCAT_CRASH_SEED=$(SEED) $(GO) test -count=1 -timeout 80m -run 'Crash' -v ./core/app/crash/
 
-demo: ## See the main job work, end to end, with no phone
-	$(GO) run ./cmd/wildcat demo
+demo: ## See the main job work, end to end, with no phone (DEMOFLAGS=--database=mongodb://... stores there)
+	$(GO) run ./cmd/wildcat demo $(DEMOFLAGS)
 
 cross: ## Build for every supported platform (CROSS names others)
 	@for t in $(CROSS); do \

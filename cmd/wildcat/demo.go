@@ -17,6 +17,7 @@ import (
 
 func newDemoCommand() *cobra.Command {
 	var keep, verbose bool
+	var database string
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Show the main job end to end, with a simulated WhatsApp and no phone",
@@ -25,10 +26,12 @@ func newDemoCommand() *cobra.Command {
 			"in the middle of 200 messages to show that none is lost and each is answered once.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return runDemo(cmd.Context(), cmd.OutOrStdout(), keep, verbose)
+			return runDemo(cmd.Context(), cmd.OutOrStdout(), database, keep, verbose)
 		},
 	}
 	cmd.Flags().BoolVar(&keep, "keep", false, "leave it running, and say what to open and try")
+	cmd.Flags().StringVar(&database, "database", "",
+		"mongodb://… to store there, in a database of its own that is dropped in the end (default SQLite in the temporary folder)")
 	cmd.Flags().BoolVar(&verbose, "verbose", false, "also print what the hub and the sandbox log")
 	return cmd
 }
@@ -46,12 +49,13 @@ const (
 
 // demo is the state that the steps hand on to each other.
 type demo struct {
-	out     io.Writer
-	log     io.Writer
-	dir     string
-	exe     string
-	steps   int
-	started time.Time
+	out      io.Writer
+	log      io.Writer
+	dir      string
+	exe      string
+	database demoDatabase
+	steps    int
+	started  time.Time
 
 	receiver   *scenario.Receiver
 	sandboxP   *scenario.Process
@@ -79,8 +83,8 @@ func (d *demo) step(what string, do func() (string, error)) error {
 	return nil
 }
 
-func runDemo(ctx context.Context, out io.Writer, keep, verbose bool) error {
-	d := &demo{out: out, started: time.Now()}
+func runDemo(ctx context.Context, out io.Writer, database string, keep, verbose bool) error {
+	d := &demo{out: out, database: newDemoDatabase(database), started: time.Now()}
 	if verbose {
 		d.log = os.Stderr
 	}
@@ -142,6 +146,9 @@ func (d *demo) close() error {
 	if d.dir != "" {
 		errs = append(errs, os.RemoveAll(d.dir))
 	}
+	if d.hubP != nil {
+		errs = append(errs, d.database.drop())
+	}
 	return errors.Join(errs...)
 }
 
@@ -191,7 +198,7 @@ func (d *demo) writeConfig(sandbox string) error {
 	}
 	text := fmt.Sprintf(`# The demo's configuration; wildcat.yaml at the top of the repository shows every key.
 server: {port: 0}
-whatsapp: {network: sandbox, url: %q}
+%swhatsapp: {network: sandbox, url: %q}
 rules:
   files:
     - file: ping.lua
@@ -199,7 +206,7 @@ connectors:
   - name: jsonl
     use: %q
     with: {path: %q}
-`, sandbox, program, d.eventsFile)
+`, d.database.yaml(), sandbox, program, d.eventsFile)
 	return os.WriteFile(filepath.Join(d.dir, "wildcat.yaml"), []byte(text), 0o600)
 }
 

@@ -23,7 +23,9 @@ const writeTimeout = 30 * time.Second
 // newAccounts wires an account's events to the pipeline, its receipts to the sends
 // that they prove, and its connection to its queue of sends.
 func (a *App) newAccounts() (*account.Manager, error) {
-	return account.New(account.Config{AutoConnect: a.cfg.Accounts.AutoConnect, Reconnect: a.cfg.WhatsApp.Reconnect}, account.Deps{
+	return account.New(account.Config{
+		AutoConnect: a.cfg.Accounts.AutoConnect, Reconnect: a.cfg.WhatsApp.Reconnect, Instance: a.hub.instance,
+	}, account.Deps{
 		Store: a.store, Devices: a.devices, Outbox: numbered{store: a.store, sends: a.sends, log: a.log}, Logger: a.deps.Logger, Registerer: a.metrics,
 		NewClient: func(d whatsapp.Deps) (whatsapp.Client, error) {
 			d.HTTP, d.Sends = a.network.HTTP, a.store

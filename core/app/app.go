@@ -12,7 +12,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -30,7 +29,6 @@ import (
 	"github.com/wildcathub/wildcat/core/pipeline"
 	"github.com/wildcathub/wildcat/core/send"
 	"github.com/wildcathub/wildcat/core/store"
-	"github.com/wildcathub/wildcat/core/store/sqlite"
 	"github.com/wildcathub/wildcat/core/whatsapp"
 	"github.com/wildcathub/wildcat/plugins"
 	"github.com/wildcathub/wildcat/sdk"
@@ -51,7 +49,8 @@ type App struct {
 	log  *slog.Logger
 
 	release  func() error
-	store    *sqlite.Store
+	store    store.Store
+	hub      *hubLease
 	devices  *devices.Container
 	network  *network
 	guard    *egress.Guard
@@ -86,15 +85,11 @@ func New(ctx context.Context, cfg *config.Config, deps Deps) (app *App, err erro
 	if err != nil {
 		return nil, fmt.Errorf("rules: %w", err)
 	}
-	if err := a.openStore(ctx); err != nil {
-		return nil, err
-	}
 	if a.guard, err = newGuard(cfg, a.metrics); err != nil {
 		return nil, err
 	}
-	lease, err := a.store.AcquireLease(ctx, "hub", "hub", time.Minute)
-	if err != nil {
-		return nil, fmt.Errorf("take the hub's lease: %w", err)
+	if err := a.openStore(ctx); err != nil {
+		return nil, err
 	}
 
 	render := whatsapp.Renderer{}
@@ -104,7 +99,7 @@ func New(ctx context.Context, cfg *config.Config, deps Deps) (app *App, err erro
 		// death of it says nothing about the delivery, and must not bury one.
 		InFlight: cfg.Deliver.InFlight, Retry: cfg.Deliver.Retry,
 	}, deliver.Deps{
-		Store: a.store, Events: events, Logger: deps.Logger, Registerer: a.metrics, Epoch: lease.Epoch,
+		Store: a.store, Events: events, Logger: deps.Logger, Registerer: a.metrics, Epoch: a.hub.epoch(),
 	}); err != nil {
 		return nil, err
 	}
@@ -146,28 +141,6 @@ func New(ctx context.Context, cfg *config.Config, deps Deps) (app *App, err erro
 	return a, nil
 }
 
-// openStore takes the data folder and opens what is in it.
-func (a *App) openStore(ctx context.Context) error {
-	file, ok := strings.CutPrefix(a.cfg.Database.URI.Reveal(), "sqlite:")
-	if !ok {
-		return errors.New("database: this build has the SQLite engine only; set database.uri to sqlite:wildcat.db")
-	}
-	var err error
-	if a.release, err = sqlite.Lock(a.cfg.Data); err != nil {
-		return err
-	}
-	if a.store, err = sqlite.Open(ctx, sqlite.Config{Path: file, Dir: a.cfg.Data, ReadyLog: true}, sqlite.Deps{
-		Logger: a.deps.Logger, Registerer: a.metrics,
-	}); err != nil {
-		return err
-	}
-	if a.devices, err = devices.Open(ctx, filepath.Join(a.cfg.Data, "devices.db"), devices.Deps{Logger: a.deps.Logger}); err != nil {
-		return err
-	}
-	a.network, err = openNetwork(ctx, a.cfg, a.store, a.deps)
-	return err
-}
-
 // Start brings the hub up. What a predecessor left unfinished is taken up first, then
 // deliveries, then connections, then REST.
 func (a *App) Start(ctx context.Context) error {
@@ -185,6 +158,7 @@ func (a *App) Start(ctx context.Context) error {
 		return err
 	}
 	a.denyOwnSockets()
+	a.hub.start(a.api.Failed())
 	a.log.Info("started", "address", a.URL(), "network", string(a.cfg.WhatsApp.Network), "version", a.deps.Version)
 	return nil
 }
@@ -211,7 +185,7 @@ func (a *App) URL() string {
 }
 
 // Failed yields an error if a part ends that should not.
-func (a *App) Failed() <-chan error { return a.api.Failed() }
+func (a *App) Failed() <-chan error { return a.hub.failed }
 
 // Stop takes the hub down: no new requests, no new events, then what is under way is
 // finished or left for the next start. Safe after a Start that failed.
@@ -237,6 +211,9 @@ func (a *App) close() error {
 	}
 	if a.devices != nil {
 		errs = append(errs, a.devices.Close())
+	}
+	if a.hub != nil {
+		errs = append(errs, a.hub.stop())
 	}
 	if a.store != nil {
 		errs = append(errs, a.store.Close())

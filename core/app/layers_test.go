@@ -31,6 +31,7 @@ var allowed = map[string][]string{
 	"core/store":                  {"sdk"},
 	"core/store/storetest":        {"core/store", "sdk"},
 	"core/store/sqlite":           {"core/store", "core/crashpoint", "sdk"},
+	"core/store/mongo":            {"core/store", "core/crashpoint", "sdk"},
 	"core/devices":                {},
 	"core/whatsapp":               {"core/store", "core/devices", "core/config", "core/crashpoint", "sdk"},
 	"core/pipeline":               {"core/store", "core/crashpoint", "sdk"},
@@ -46,9 +47,8 @@ var allowed = map[string][]string{
 	"core/simulator/seed":         {"core/simulator"},
 	"core/scenario":               {},
 	"core/app":                    {"core/", "plugins", "sdk"},
-	"cmd/wildcat":                 {"core/app", "core/config", "core/simulator", "core/simulator/", "core/scenario"},
+	"cmd/wildcat":                 {"core/app", "core/config", "core/store/mongo", "core/simulator", "core/simulator/", "core/scenario"},
 	"cmd/wildcat-bench":           {"core/", "plugins", "sdk"},
-	"core/store/mongo":            {"core/store", "core/crashpoint", "sdk"},
 }
 
 func TestImportsFollowTheLayers(t *testing.T) {

@@ -195,7 +195,7 @@ func TestABadVariableIsNamed(t *testing.T) {
 		{"AUTO_CONNECT_ON_START", "maybe", `environment: AUTO_CONNECT_ON_START: expected true or false, not "maybe"`},
 		{"LOG_LEVEL", "trace", `environment: LOG_LEVEL: expected debug, info, warn or error, not "trace"`},
 		{"HOST", "0.0.0.0", `environment: HOST: 0.0.0.0 can be reached from other machines and API keys do not exist yet: listen on 127.0.0.1, or say auth: {disabled: true} to let anyone who reaches it send and read messages`},
-		{"MONGO_URL", "mongodb://u:hunter2@db", `environment: MONGO_URL: this build stores in the embedded SQLite engine only; MongoDB is planned and not built yet: use sqlite:wildcat.db`},
+		{"MONGO_URL", "mongodb://u:hunter2@", `environment: MONGO_URL: expected a host after mongodb://, such as mongodb://localhost:27017`},
 		{"ADMIN_NUMBER", "boss", `environment: ADMIN_NUMBER: expected a phone number such as +91 95474 00579`},
 	} {
 		_, err := parse("wildcat.yaml", nil, env(c.name, c.value))

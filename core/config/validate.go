@@ -128,9 +128,15 @@ func (v *validator) database() {
 			v.at("database.uri", "expected a file after sqlite:, such as sqlite:wildcat.db")
 		}
 	case "mongodb", "mongodb+srv":
-		v.at("database.uri", "this build stores in the embedded SQLite engine only; MongoDB is planned and not built yet: use sqlite:wildcat.db")
+		// The rest is for the driver to judge, which knows the options.
+		hosts, ok := strings.CutPrefix(rest, "//")
+		hosts, _, _ = strings.Cut(hosts, "?")
+		hosts, _, _ = strings.Cut(hosts, "/")
+		if hosts = hosts[strings.LastIndexByte(hosts, '@')+1:]; !ok || hosts == "" {
+			v.at("database.uri", "expected a host after %s://, such as mongodb://localhost:27017", scheme)
+		}
 	default:
-		v.at("database.uri", "expected sqlite:<file>, such as sqlite:wildcat.db")
+		v.at("database.uri", "expected sqlite:<file>, such as sqlite:wildcat.db, or mongodb://<host>")
 	}
 	if !databaseName.MatchString(v.cfg.Database.Name) {
 		v.at("database.name", "expected letters, digits, _ and -, at most 63")
