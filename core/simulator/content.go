@@ -48,12 +48,14 @@ type Message struct {
 	// Quoted is the id of the message that this one answers, or empty.
 	Quoted string `json:"quoted"`
 	// Mentions are the numbers that the text names, or JIDs where no phone has them.
-	Mentions  []string  `json:"mentions,omitempty"`
-	Location  *Location `json:"location,omitempty"`
-	Contacts  []Contact `json:"contacts,omitempty"`
-	Poll      *Poll     `json:"poll,omitempty"`
-	Forwarded bool      `json:"forwarded,omitempty"`
-	ViewOnce  bool      `json:"view_once,omitempty"`
+	Mentions []string  `json:"mentions,omitempty"`
+	Location *Location `json:"location,omitempty"`
+	Contacts []Contact `json:"contacts,omitempty"`
+	Poll     *Poll     `json:"poll,omitempty"`
+	// Media is the file of a picture, a video and so on; [Phone.Download] fetches it.
+	Media     *MediaInfo `json:"media,omitempty"`
+	Forwarded bool       `json:"forwarded,omitempty"`
+	ViewOnce  bool       `json:"view_once,omitempty"`
 	// Expires is after how many seconds the message disappears, 0 for never. The
 	// simulated phone keeps it all the same.
 	Expires uint32 `json:"expires,omitempty"`
@@ -150,7 +152,7 @@ func unwrap(msg *waE2E.Message) (*waE2E.Message, wrappers) {
 
 // describe fills in what a phone shows of an unwrapped message; false when it shows nothing.
 func (s *Server) describe(msg *waE2E.Message, m *Message) bool {
-	m.Content = msg
+	m.Content, m.Media = msg, mediaInfo(msg)
 	switch {
 	case msg.Conversation != nil:
 		m.Kind, m.Text = KindText, msg.GetConversation()

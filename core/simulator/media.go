@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/url"
+	"path"
 	"strings"
 	"time"
 
@@ -123,7 +125,7 @@ func (s *Server) serveUpload(w http.ResponseWriter, r *http.Request) {
 // serveMedia serves a path that the host handed out. What the client adds to it, hash and mms-type, is
 // optional; a hash has to be the file's.
 func (s *Server) serveMedia(w http.ResponseWriter, r *http.Request) {
-	l, status := s.findMedia(r)
+	l, status := s.findMedia(r.URL)
 	if status != 0 {
 		refuseMedia(w, status, http.StatusText(status))
 		return
@@ -144,18 +146,18 @@ func (s *Server) serveMedia(w http.ResponseWriter, r *http.Request) {
 	http.ServeContent(w, r, "", time.Time{}, content)
 }
 
-// findMedia returns the link that a request names, or the status that refuses it: 403 for a path that
-// the host did not hand out, 410 for one that has expired, 404 for a file that is not there.
-func (s *Server) findMedia(r *http.Request) (*mediaLink, int) {
-	query := r.URL.Query()
-	expires, ok := s.checkMediaPath(r.URL.Path, query)
+// findMedia returns the link that a URL or a direct path names, or the status that refuses it: 403 for one
+// that the host did not hand out, 410 for one that has expired, 404 for a file that is not there.
+func (s *Server) findMedia(u *url.URL) (*mediaLink, int) {
+	query := u.Query()
+	expires, ok := s.checkMediaPath(u.Path, query)
 	if !ok {
 		return nil, http.StatusForbidden
 	}
 	if s.now() >= expires {
 		return nil, http.StatusGone
 	}
-	l, ok := s.media.find(strings.TrimSuffix(r.PathValue("name"), mediaSuffix))
+	l, ok := s.media.find(strings.TrimSuffix(path.Base(u.Path), mediaSuffix))
 	if !ok {
 		return nil, http.StatusNotFound
 	}

@@ -30,6 +30,8 @@ type Phone struct {
 	replies  []Reply
 	changed  chan struct{}
 	changes  uint64
+	files    map[shownKey]mediaHash // the copies of media that the phone has
+	retries  MediaRetryAnswer
 }
 
 type shownKey struct{ chat, from, id string }
@@ -41,6 +43,7 @@ func newPhone(a *account, rec accountRecord) *Phone {
 	return &Phone{
 		acct: a, dev: newDevice(a, 0), store: newSignalStore(rec), sent: map[string]*sentMessage{},
 		shown: map[shownKey]*Message{}, silent: map[shownKey]bool{}, timers: map[string]uint32{}, sessions: map[*Device]int{},
+		files: map[shownKey]mediaHash{},
 	}
 }
 

@@ -113,10 +113,14 @@ func (p *Phone) addShown(m *Message) {
 	}
 	p.list = append(p.list, m)
 	p.shown[shownKey{m.Chat, m.From, m.ID}] = m
+	p.takeFile(m)
 }
 
 // keep makes what became of a message durable with b; mu is held.
 func (p *Phone) keep(b *batch, m *Message) {
+	if m.Revoked {
+		p.dropFile(m)
+	}
 	switch {
 	case b.off():
 	case m.N > 0:

@@ -58,7 +58,7 @@ func (in *incoming) revoke(m *waE2E.ProtocolMessage) {
 
 // revoked forgets what a message said.
 func (m *Message) revoked() {
-	m.Revoked, m.Text, m.Content, m.Location, m.Contacts, m.Poll, m.Reactions = true, "", nil, nil, nil, nil, nil
+	m.Revoked, m.Text, m.Content, m.Location, m.Contacts, m.Poll, m.Media, m.Reactions = true, "", nil, nil, nil, nil, nil, nil
 }
 
 func (in *incoming) edit(m *waE2E.ProtocolMessage) {

@@ -207,7 +207,11 @@ func (p *Phone) dress(msg *waE2E.Message, chat chatRef, opts SendOptions) (*waE2
 		default:
 			return nil, fmt.Errorf("%w: only pictures, videos and voice notes can be seen once", ErrChat)
 		}
-		msg = &waE2E.Message{ViewOnceMessageV2: &waE2E.FutureProofMessage{Message: msg}}
+		if msg.AudioMessage != nil {
+			msg = &waE2E.Message{ViewOnceMessageV2Extension: &waE2E.FutureProofMessage{Message: msg}}
+		} else {
+			msg = &waE2E.Message{ViewOnceMessageV2: &waE2E.FutureProofMessage{Message: msg}}
+		}
 	}
 	if opts.Expires > 0 {
 		msg = &waE2E.Message{EphemeralMessage: &waE2E.FutureProofMessage{Message: msg}}

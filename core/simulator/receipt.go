@@ -60,6 +60,9 @@ func (s *Server) forwardReceipt(from *Device, to types.JID, node *waBinary.Node)
 	}
 	kind := text(node, "type")
 	target := s.findAccount(to)
+	if kind == "server-error" && target == from.acct {
+		return target.phone.takeMediaRetry(from, node)
+	}
 	if target == nil || kind == "peer_msg" || kind == "hist_sync" || kind == "read-self" {
 		return nil
 	}
