@@ -49,7 +49,7 @@ same path, or in a file for --seed (docs/sandbox.md).`,
 					return err
 				}
 			}
-			opts := simulator.Options{Dir: data, Logger: logger, Control: control.Handler}
+			opts := simulator.Options{Dir: data, Logger: logger, Control: control.Handler, Trace: traceKept}
 			if restore != "" {
 				file, err := os.Open(restore)
 				if err != nil {
@@ -69,6 +69,9 @@ same path, or in a file for --seed (docs/sandbox.md).`,
 	cmd.Flags().BoolVar(&verbose, "verbose", false, "log each connection")
 	return cmd
 }
+
+// traceKept is how many stanzas the page and the control API can show.
+const traceKept = 2000
 
 // runSandbox serves until ctx ends. It prints one line once it is ready, all that the seed
 // wants included.

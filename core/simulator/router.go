@@ -32,6 +32,9 @@ var (
 
 func (e *iqError) Error() string { return fmt.Sprintf("%d %s", e.code, e.text) }
 
+// Code is what WhatsApp would answer, an HTTP status.
+func (e *iqError) Code() int { return e.code }
+
 func (e *iqError) node() waBinary.Node {
 	return waBinary.Node{Tag: "error", Attrs: waBinary.Attrs{"code": strconv.Itoa(e.code), "text": e.text}}
 }

@@ -37,6 +37,13 @@ func errorCodes() []errorCode {
 		{simulator.ErrChat, http.StatusBadRequest, "bad_chat"},
 		{simulator.ErrUnknownMessage, http.StatusNotFound, "unknown_message"},
 		{simulator.ErrNotYours, http.StatusForbidden, "not_yours"},
+		{simulator.ErrUnknownGroup, http.StatusNotFound, "unknown_group"},
+		{simulator.ErrNotMember, http.StatusForbidden, "not_member"},
+		{simulator.ErrNotAdmin, http.StatusForbidden, "not_admin"},
+		{simulator.ErrInviteInvalid, http.StatusNotFound, "unknown_invite"},
+		{simulator.ErrInviteRevoked, http.StatusGone, "invite_revoked"},
+		{simulator.ErrFault, http.StatusBadRequest, "bad_fault"},
+		{simulator.ErrOffline, http.StatusConflict, "offline"},
 		{simulator.ErrReply, http.StatusBadRequest, "bad_reply"},
 		{context.DeadlineExceeded, http.StatusGatewayTimeout, "timeout"},
 		{simulator.ErrClosed, http.StatusServiceUnavailable, "closed"},
@@ -64,9 +71,14 @@ func writeError(w http.ResponseWriter, err error) {
 	} else {
 		for _, known := range errorCodes() {
 			if errors.Is(err, known.err) {
-				status, code = known.status, known.code
-				break
+				writeJSON(w, known.status, errorAnswer{Error: err.Error(), Code: known.code})
+				return
 			}
+		}
+		// What WhatsApp itself would refuse carries the status of its answer.
+		var refused interface{ Code() int }
+		if errors.As(err, &refused) && refused.Code() >= 400 && refused.Code() < 500 {
+			status, code = refused.Code(), "refused"
 		}
 	}
 	writeJSON(w, status, errorAnswer{Error: err.Error(), Code: code})
