@@ -280,8 +280,12 @@ func TestMediaThatCannotBeSentIsRefused(t *testing.T) {
 	addPhone(t, s, "15550002")
 	data := []byte("x")
 	for _, m := range []simulator.Media{
-		{Kind: simulator.KindImage}, {Kind: "music", Data: data}, {Data: data}, {Kind: simulator.KindText, Data: data},
-		{Kind: simulator.KindVoice, Data: data, Caption: "c"}, {Kind: simulator.KindImage, Data: data, GIF: true},
+		{Kind: simulator.KindImage},
+		{Kind: "music", Data: data},
+		{Data: data},
+		{Kind: simulator.KindText, Data: data},
+		{Kind: simulator.KindVoice, Data: data, Caption: "c"},
+		{Kind: simulator.KindImage, Data: data, GIF: true},
 		{Kind: simulator.KindAudio, Data: data, Waveform: data},
 	} {
 		_, err := p.SendMedia(t.Context(), "15550002", m, simulator.SendOptions{})
