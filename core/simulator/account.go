@@ -15,6 +15,8 @@ type account struct {
 	s           *Server
 	number, lid string
 	phone       *Phone
+	profile     profile
+	state       appState
 
 	linking  sync.Mutex // one companion comes or goes at a time; taken before mu
 	entering sync.Mutex // one code is tried at a time; taken before linking
@@ -34,6 +36,7 @@ func newAccount(s *Server, rec accountRecord) *account {
 		s: s, number: rec.Number, lid: rec.LID, name: rec.Name, record: rec,
 		devices: map[uint16]*Device{}, proposed: map[uint16]*Device{}, contacts: map[string]bool{},
 	}
+	a.state.a = a
 	a.phone = newPhone(a, rec)
 	a.devices[0] = a.phone.dev
 	return a

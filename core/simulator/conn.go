@@ -185,6 +185,7 @@ func (c *conn) leave() {
 	}
 	if c.dev != nil {
 		c.dev.detach(c)
+		c.s.presenceLost(c.dev, c.id)
 	}
 }
 

@@ -19,6 +19,7 @@ type Device struct {
 	id      uint16
 	rec     deviceRecord // of a companion
 	prekeys preKeys      // of a companion
+	welcome atomic.Bool  // of a companion: the phone has sent it what a new one needs
 
 	lastSeq atomic.Uint64 // of queue entries, on disk
 
@@ -251,6 +252,7 @@ func (d *Device) remove(last func(*conn)) error {
 	d.notify()
 	d.mu.Unlock()
 	b.del(d.key("d"))
+	b.del(d.key("w"))
 	d.prekeys.drop(d, b)
 	d.acct.mu.Lock()
 	delete(d.acct.devices, d.id)

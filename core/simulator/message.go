@@ -70,6 +70,9 @@ func (r *routing) fanOut(list []waBinary.Node) bool {
 			continue
 		}
 		reached[d] = true
+		if d.acct.blocks(r.from.acct) {
+			continue // the sender is not told
+		}
 		r.send(d, &enc)
 	}
 	complete := true
@@ -117,6 +120,9 @@ func (r *routing) send(d *Device, enc *waBinary.Node) {
 		case "meta", "biz":
 			content = append(content, child)
 		}
+	}
+	if name, ok := r.from.acct.verifiedName(); ok && d.acct != r.from.acct {
+		content = append(content, name)
 	}
 	r.o.add(d, waBinary.Node{Tag: "message", Attrs: attrs, Content: content})
 }

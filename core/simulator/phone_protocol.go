@@ -16,6 +16,9 @@ func protocolHandlers() map[waE2E.ProtocolMessage_Type]func(*incoming, *waE2E.Pr
 		waE2E.ProtocolMessage_REVOKE:            (*incoming).revoke,
 		waE2E.ProtocolMessage_MESSAGE_EDIT:      (*incoming).edit,
 		waE2E.ProtocolMessage_EPHEMERAL_SETTING: (*incoming).setTimer,
+
+		waE2E.ProtocolMessage_APP_STATE_SYNC_KEY_REQUEST:          (*incoming).shareStateKeys,
+		waE2E.ProtocolMessage_PEER_DATA_OPERATION_REQUEST_MESSAGE: (*incoming).peerRequest,
 	}
 }
 

@@ -73,6 +73,7 @@ func (p *Phone) send(to string, msg *waE2E.Message, opts SendOptions) (string, e
 	if opts.ID == "" {
 		opts.ID = newMessageID()
 	}
+	opts.ByLID = opts.ByLID || p.migrated()
 	m := &sentMessage{
 		To: chat.name, Hidden: opts.ByLID, Time: s.now(), sessions: map[*Device]int{}, delivered: map[string]time.Time{},
 	}
@@ -114,7 +115,7 @@ func (p *Phone) route(o *outgoing, m *sentMessage, id string, chat chatRef) erro
 		return p.routeMany(o, m, id, chat)
 	}
 	for _, d := range chat.peer.all() {
-		if d != p.dev && chat.peer != p.acct {
+		if d != p.dev && chat.peer != p.acct && !chat.peer.blocks(p.acct) {
 			if err := p.address(o, m, id, d, chat, false, 0); err != nil {
 				return err
 			}
@@ -279,7 +280,11 @@ func (p *Phone) address(o *outgoing, m *sentMessage, id string, d *Device, chat 
 	if count > 0 {
 		enc.Attrs["count"] = strconv.Itoa(count)
 	}
-	o.add(d, waBinary.Node{Tag: "message", Attrs: attrs, Content: []waBinary.Node{dressEnc(m, enc)}})
+	content := []waBinary.Node{dressEnc(m, enc)}
+	if name, ok := p.acct.verifiedName(); ok && !own {
+		content = append(content, name)
+	}
+	o.add(d, waBinary.Node{Tag: "message", Attrs: attrs, Content: content})
 	return nil
 }
 
@@ -310,6 +315,16 @@ func (p *Phone) seal(o *outgoing, m *sentMessage, id string, d *Device, plain []
 func (p *Phone) sendPeer(d *Device, content *waE2E.ProtocolMessage) (string, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	o := p.acct.s.outgoing(p.begin())
+	id, err := p.addPeer(o, d, content)
+	if err != nil {
+		return "", err
+	}
+	return id, o.commit()
+}
+
+// addPeer adds a new peer message to o; mu is held.
+func (p *Phone) addPeer(o *outgoing, d *Device, content *waE2E.ProtocolMessage) (string, error) {
 	msg := &waE2E.Message{ProtocolMessage: content}
 	raw, err := proto.Marshal(msg)
 	if err != nil {
@@ -317,12 +332,11 @@ func (p *Phone) sendPeer(d *Device, content *waE2E.ProtocolMessage) (string, err
 	}
 	id := newMessageID()
 	m := &sentMessage{To: p.acct.number, Raw: raw, msg: msg, Time: p.acct.s.now(), Peer: true}
-	o := p.acct.s.outgoing(p.begin())
 	if err = p.addressPeer(o, m, id, d, false, 0); err != nil {
 		return "", err
 	}
 	p.remember(o.b, id, m)
-	return id, o.commit()
+	return id, nil
 }
 
 // addressPeer adds the stanza of a peer message; mu is held.

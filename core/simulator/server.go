@@ -70,6 +70,8 @@ type Options struct {
 	// GroupsByNumber makes the groups that clients create name their members by phone number,
 	// in place of hidden identifiers.
 	GroupsByNumber bool
+	// NoHistory keeps phones from sending a new companion what they received and sent so far.
+	NoHistory bool
 	// Control makes what answers under /sandbox/: Handler of package control. Nil leaves
 	// only GET /sandbox/root-key, which hubs need.
 	Control func(*Server) http.Handler
@@ -93,6 +95,8 @@ type Server struct {
 	trace      Trace
 	violations violations
 	ciphers    cipherWatch
+	presences  presences
+	pictures   pictures
 
 	mu       sync.RWMutex // guards what follows; never held while sending
 	closed   bool
@@ -140,7 +144,7 @@ func New(opts Options) (*Server, error) {
 		opts: opts, log: opts.Logger.With("component", "simulator"),
 		byNumber: map[string]*account{}, byLID: map[string]*account{},
 		conns: map[*conn]struct{}{}, pairings: map[string]*pairing{},
-		media: newMediaStore(opts), groups: newGroupBook(),
+		media: newMediaStore(opts), groups: newGroupBook(), presences: newPresences(),
 	}
 	s.trace.s = s
 	s.trace.Enable(opts.Trace)
@@ -185,6 +189,7 @@ func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /ws/chat", s.serveSocket)
 	s.mountMedia(mux)
+	mux.HandleFunc("GET "+picturePath+"{name}", s.servePicture)
 	if s.opts.Control != nil {
 		mux.Handle("/sandbox/", s.opts.Control(s))
 	} else {

@@ -16,6 +16,8 @@ import (
 //
 //	server                          the server's keys
 //	a/NUMBER                        an account and its phone's keys
+//	ak/NUMBER/ID                    a key of the app state
+//	as/NUMBER/COLLECTION/VERSION    a patch of the app state
 //	c/NUMBER/NUMBER                 the first has met the second
 //	d/NUMBER/DEVICE                 a companion
 //	e/NUMBER/CHAT                   after how many seconds what a phone sends to a chat disappears
@@ -26,11 +28,14 @@ import (
 //	n/NUMBER                        the newest id of the phone's one-time prekeys
 //	o/NUMBER/ID                     what a phone sent, for retries
 //	p/NUMBER/KEY                    a phone's one-time prekey, private
+//	pf/NUMBER                       an account's profile and privacy
+//	pi/ID, pj/ID                    a profile picture, its preview
 //	q/NUMBER/DEVICE/SEQ             a stanza that waits for a device
 //	s/NUMBER/ADDRESS                a phone's Signal session
 //	sg/NUMBER/CHAT                  who has a phone's own sender key
 //	sk/NUMBER/CHAT/ADDRESS          a sender key that a phone has
 //	v/NUMBER/ID/DEVICE              when a device confirmed what a phone sent; "read" for when it was read
+//	w/NUMBER/DEVICE                 the phone has welcomed a companion
 //	y/NUMBER                        what a phone answers by itself
 
 type serverRecord struct {
@@ -103,7 +108,13 @@ func (s *Server) load(values map[string][]byte) error {
 		{"a/", s.loadAccount},
 		{"c/", s.loadContact},
 		{"d/", s.loadDevice},
+		{"w/", s.loadWelcome},
 		{"k/", s.loadPreKey},
+		{"pf/", s.loadProfile},
+		{"pi/", s.loadPicture},
+		{"pj/", s.loadPicture},
+		{"ak/", s.loadStateKey},
+		{"as/", s.loadPatch},
 		{"n/", s.loadPhone},
 		{"p/", s.loadPhone},
 		{"s/", s.loadPhone},

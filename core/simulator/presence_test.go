@@ -1,0 +1,89 @@
+package simulator_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"go.mau.fi/whatsmeow/types"
+	"go.mau.fi/whatsmeow/types/events"
+
+	"github.com/wildcathub/wildcat/core/simulator"
+)
+
+func TestPresenceAndTypingGoBothWays(t *testing.T) {
+	s := newServer(t, "")
+	c, d, _, other := acquainted(t, s)
+	ctx := within(t, 30*time.Second)
+	require.NoError(t, c.SendPresence(ctx, types.PresenceAvailable))
+	require.NoError(t, other.WaitPresence(ctx, "15550001", true))
+	require.NoError(t, c.SubscribePresence(ctx, jidOf("15550002")))
+	first := waitEvent(c, anyOf[*events.Presence])
+	require.True(t, first.Unavailable)
+	require.Zero(t, first.LastSeen)
+	require.NoError(t, other.Presence(ctx, true))
+	there := waitEvent(c, func(e *events.Presence) bool { return !e.Unavailable })
+	require.Equal(t, jidOf("15550002"), there.From)
+	c.forgetEvents()
+	require.NoError(t, other.Presence(ctx, false))
+	gone := waitEvent(c, anyOf[*events.Presence])
+	require.True(t, gone.Unavailable)
+	require.WithinDuration(t, time.Now(), gone.LastSeen, time.Minute)
+
+	for _, state := range []simulator.Typing{simulator.Composing, simulator.Recording, simulator.Paused} {
+		c.forgetEvents()
+		require.NoError(t, other.Typing(ctx, "15550001", state))
+		seen := waitEvent(c, anyOf[*events.ChatPresence])
+		require.Equal(t, jidOf("15550002"), seen.Sender)
+		require.Equal(t, state == simulator.Paused, seen.State == types.ChatPresencePaused)
+		require.Equal(t, state == simulator.Recording, seen.Media == types.ChatPresenceMediaAudio)
+	}
+	require.ErrorIs(t, other.Typing(ctx, "15550001", "singing"), simulator.ErrTyping)
+	require.NoError(t, c.SendChatPresence(ctx, jidOf("15550002"), types.ChatPresenceComposing, types.ChatPresenceMediaText))
+	require.NoError(t, other.WaitTyping(ctx, "15550001", simulator.Composing))
+	require.NoError(t, c.SendChatPresence(ctx, jidOf("15550002"), types.ChatPresenceComposing, types.ChatPresenceMediaAudio))
+	require.NoError(t, other.WaitTyping(ctx, "15550001", simulator.Recording))
+	require.NoError(t, c.SendChatPresence(ctx, types.NewJID(other.LID(), types.HiddenUserServer), types.ChatPresencePaused, ""))
+	require.NoError(t, other.WaitTyping(ctx, "15550001", simulator.Paused))
+
+	d.Cut()
+	require.NoError(t, other.WaitPresence(ctx, "15550001", false), "a lost connection is not there")
+	_, seen := other.PresenceOf("15550001")
+	require.WithinDuration(t, time.Now(), seen, time.Minute)
+}
+
+func TestOnlyWhoIsAvailableAndAllowedIsToldOfPresence(t *testing.T) {
+	dir := t.TempDir()
+	s := newServer(t, dir)
+	c, _, _, other := acquainted(t, s)
+	ctx := within(t, 30*time.Second)
+	require.NoError(t, c.SubscribePresence(ctx, jidOf("15550002")))
+	require.NoError(t, other.Presence(ctx, true))
+	require.NoError(t, other.Typing(ctx, "15550001", simulator.Composing))
+	_, err := c.IsOnWhatsApp(ctx, []string{"+15550002"}) // an answer: what would have come before it is there
+	require.NoError(t, err)
+	c.wait("nothing", func() bool {
+		for _, e := range c.events {
+			_, presence := e.(*events.Presence)
+			_, typing := e.(*events.ChatPresence)
+			require.False(t, presence || typing, "it is not available")
+		}
+		return true
+	})
+	require.NoError(t, c.SendPresence(ctx, types.PresenceAvailable))
+	require.False(t, waitEvent(c, anyOf[*events.Presence]).Unavailable, "it is told what it missed")
+
+	require.NoError(t, other.SetPrivacy(ctx, "last", "none"))
+	c.forgetEvents()
+	require.NoError(t, other.Presence(ctx, false))
+	hidden := waitEvent(c, anyOf[*events.Presence])
+	require.True(t, hidden.Unavailable)
+	require.Zero(t, hidden.LastSeen)
+	require.NoError(t, other.SetPrivacy(ctx, "online", "match_last_seen"))
+	c.forgetEvents()
+	require.NoError(t, other.Presence(ctx, true))
+	require.NoError(t, other.SetPrivacy(ctx, "online", "all"))
+	require.NoError(t, other.Presence(ctx, false))
+	require.True(t, waitEvent(c, anyOf[*events.Presence]).Unavailable, "the one before was not shown")
+}

@@ -1,0 +1,88 @@
+package simulator_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"go.mau.fi/whatsmeow"
+	"go.mau.fi/whatsmeow/types"
+	"go.mau.fi/whatsmeow/types/events"
+
+	"github.com/wildcathub/wildcat/core/simulator"
+)
+
+func TestPrivacyIsSetOnOneDeviceAndKnownOnAll(t *testing.T) {
+	s := newServer(t, "")
+	owner := addPhone(t, s, "15550001")
+	one, _ := paired(t, s, owner)
+	two, _ := paired(t, s, owner)
+	ctx := within(t, 30*time.Second)
+	require.Equal(t, types.PrivacySettingAll, two.GetPrivacySettings(ctx).LastSeen)
+	_, err := one.SetPrivacySetting(ctx, types.PrivacySettingTypeLastSeen, types.PrivacySettingContacts)
+	require.NoError(t, err)
+	told := waitEvent(two, anyOf[*events.PrivacySettings])
+	require.True(t, told.LastSeenChanged)
+	require.False(t, told.OnlineChanged)
+	require.Equal(t, types.PrivacySettingContacts, two.GetPrivacySettings(ctx).LastSeen)
+	require.Equal(t, "contacts", owner.Privacy()["last"])
+	require.NoError(t, owner.SetPrivacy(ctx, "online", "match_last_seen"))
+	waitEvent(one, func(e *events.PrivacySettings) bool { return e.OnlineChanged })
+	fresh, err := one.TryFetchPrivacySettings(ctx, true)
+	require.NoError(t, err)
+	require.Equal(t, types.PrivacySettings{
+		GroupAdd: "all", LastSeen: "contacts", Status: "all", Profile: "all", ReadReceipts: "all", CallAdd: "all", Online: "match_last_seen",
+	}, *fresh)
+	_, err = one.SetPrivacySetting(ctx, types.PrivacySettingTypeOnline, types.PrivacySettingNone)
+	require.ErrorIs(t, err, whatsmeow.ErrIQBadRequest)
+	require.ErrorIs(t, owner.SetPrivacy(ctx, "no such", "all"), simulator.ErrPrivacy)
+	require.NoError(t, one.SetDefaultDisappearingTimer(ctx, 24*time.Hour))
+	require.Equal(t, 24*time.Hour, owner.DefaultTimer())
+	require.NoError(t, one.SetStatusMessage(ctx, "set by a companion"))
+	require.Equal(t, "set by a companion", owner.About())
+	require.NoError(t, owner.SetPrivacy(ctx, "status", "none"))
+	stranger := addPhone(t, s, "15550002")
+	c, _ := paired(t, s, stranger)
+	info, err := c.GetUserInfo(ctx, []types.JID{jidOf("15550001")})
+	require.NoError(t, err)
+	require.Empty(t, info[jidOf("15550001")].Status)
+}
+
+func TestNothingArrivesFromABlockedNumber(t *testing.T) {
+	s := newServer(t, "")
+	owner, pest := addPhone(t, s, "15550001"), addPhone(t, s, "15550002")
+	c, _ := paired(t, s, owner)
+	two, _ := paired(t, s, owner)
+	ctx := within(t, 30*time.Second)
+	list, err := c.UpdateBlocklist(ctx, jidOf("15550002"), events.BlocklistChangeActionBlock)
+	require.NoError(t, err)
+	require.Equal(t, []types.JID{jidOf("15550002")}, list.JIDs)
+	told := waitEvent(two, anyOf[*events.Blocklist])
+	require.Equal(t, []events.BlocklistChange{{JID: jidOf("15550002"), Action: events.BlocklistChangeActionBlock}}, told.Changes)
+	require.Equal(t, list.DHash, told.DHash)
+	require.Equal(t, []string{"15550002"}, owner.Blocked())
+	same, err := two.GetBlocklist(ctx)
+	require.NoError(t, err)
+	require.Equal(t, list, same)
+
+	_, err = pest.SendText(ctx, "15550001", "from the phone")
+	require.NoError(t, err, "who is blocked is not told")
+	p, _ := paired(t, s, pest)
+	p.send("15550001", "from a companion")
+	require.NoError(t, pest.Typing(ctx, "15550001", simulator.Composing))
+	_, err = two.UpdateBlocklist(ctx, types.NewJID(pest.LID(), types.HiddenUserServer), events.BlocklistChangeActionUnblock)
+	require.NoError(t, err)
+	require.Empty(t, owner.Blocked())
+	waitEvent(c, func(e *events.Blocklist) bool { return e.Changes[0].Action == events.BlocklistChangeActionUnblock })
+	_, err = pest.SendText(ctx, "15550001", "sorry")
+	require.NoError(t, err)
+	require.Equal(t, []string{"sorry"}, c.waitTexts(1))
+	received, err := owner.WaitReceived(ctx, 1)
+	require.NoError(t, err)
+	require.Equal(t, "sorry", received[0].Text)
+	require.Empty(t, owner.TypingOf("15550002"))
+	two.forgetEvents()
+	require.NoError(t, owner.Block(ctx, "15550002"))
+	require.Equal(t, events.BlocklistChangeActionBlock, waitEvent(two, anyOf[*events.Blocklist]).Changes[0].Action)
+}
