@@ -45,7 +45,7 @@ func TestEveryRouteOfTheDocumentIsServed(t *testing.T) {
 			if strings.HasSuffix(path, "/live") {
 				continue // never ends
 			}
-			path := strings.NewReplacer("{number}", "15559999", "{jid}", "15559999:1@s.whatsapp.net", "{id}", "1").Replace(path)
+			path := strings.NewReplacer("{number}", "15559999", "{jid}", "15559999:1@s.whatsapp.net", "{id}", "1", "{n}", "1").Replace(path)
 			_, body := call(t, s, method, path, "")
 			require.NotContains(t, body, `"not_found"`, "%s %s", method, path)
 		}

@@ -68,6 +68,13 @@ func post[In, Out any](path, summary string, handle func(*api, *http.Request, In
 	return r
 }
 
+// upload is a POST whose body is a file.
+func upload[Out any](path, summary string, handle func(*api, *http.Request) (Out, error), query ...queryParam) route {
+	r := act(path, summary, handle)
+	r.takes, r.query = "application/octet-stream", query
+	return r
+}
+
 // fetch is a GET whose answer is no JSON, but of the media type gives.
 func fetch(path, gives, summary string, raw func(*api, http.ResponseWriter, *http.Request) error, query ...queryParam) route {
 	return route{

@@ -7,10 +7,11 @@ import (
 	"github.com/wildcathub/wildcat/core/simulator"
 )
 
-// outgoing is what a phone is told to send: one of text, location, contacts and poll.
+// outgoing is what a phone is told to send: one of text, media, location, contacts and poll.
 type outgoing struct {
 	To       string              `json:"to" doc:"a number, or a chat's JID"`
 	Text     string              `json:"text,omitempty"`
+	Media    *simulator.Media    `json:"media,omitempty"`
 	Location *simulator.Location `json:"location,omitempty"`
 	Contacts []simulator.Contact `json:"contacts,omitempty"`
 	Poll     *newPoll            `json:"poll,omitempty"`
@@ -51,7 +52,7 @@ func (a *api) send(r *http.Request, in outgoing) (messageID, error) {
 	}
 	ctx, opts := r.Context(), in.options()
 	kinds := 0
-	for _, given := range []bool{in.Text != "", in.Location != nil, len(in.Contacts) > 0, in.Poll != nil} {
+	for _, given := range []bool{in.Text != "", in.Media != nil, in.Location != nil, len(in.Contacts) > 0, in.Poll != nil} {
 		if given {
 			kinds++
 		}
@@ -59,7 +60,9 @@ func (a *api) send(r *http.Request, in outgoing) (messageID, error) {
 	var id string
 	switch {
 	case kinds > 1:
-		err = badRequest("bad_message", "want one of text, location, contacts and poll")
+		err = badRequest("bad_message", "want one of text, media, location, contacts and poll")
+	case in.Media != nil:
+		id, err = p.SendMedia(ctx, in.To, *in.Media, opts)
 	case in.Location != nil:
 		id, err = p.SendLocation(ctx, in.To, *in.Location, opts)
 	case len(in.Contacts) > 0:

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+
+	"github.com/wildcathub/wildcat/core/simulator"
 )
 
 // onDevice cuts, unlinks, or ends the connection of a linked device with an error.
@@ -31,7 +33,28 @@ func (p *page) onDevice(r *http.Request) (string, error) {
 		}
 		if kind == "stream" {
 			d.StreamError(code)
+			return back, nil
 		}
+		if err = refuseNext(p.s, d, code); err == nil {
+			d.Cut() // so that there is a next login
+		}
+		return back, err
 	}
 	return back, nil
+}
+
+// banned are the words of a ban for a time: too many people blocked the number, for an hour.
+const (
+	banCode   = 102
+	banExpire = 3600
+)
+
+// refuseNext refuses a device's next login.
+func refuseNext(s *simulator.Server, d *simulator.Device, code int) error {
+	f := simulator.Fault{Name: "from the page", Action: simulator.FaultLoginFailure, Device: d.JID().String(), Code: code, Times: 1}
+	if code == http.StatusPaymentRequired {
+		f.BanCode, f.ExpireS = banCode, banExpire
+	}
+	_, err := s.AddFault(f)
+	return err
 }

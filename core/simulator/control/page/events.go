@@ -61,6 +61,9 @@ func (p *page) state(number string) [6]uint64 {
 			out[4] = phone.Changes()
 		}
 	}
+	for _, g := range p.s.Groups() {
+		out[3] += uint64(len(g.Members))<<32 + uint64(len(g.Subject)+len(g.Description)+len(g.Requests))<<24
+	}
 	stats := p.s.Stats()
 	out[5] = stats.Received<<16 + stats.Sent + uint64(stats.Violations)
 	return out

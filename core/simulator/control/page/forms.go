@@ -2,6 +2,7 @@ package page
 
 import (
 	"errors"
+	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -24,6 +25,9 @@ func (p *page) forms() map[string]formFunc {
 		"phones/{number}/revoke":          p.onPhone(revoke),
 		"phones/{number}/vote":            p.onPhone(vote),
 		"phones/{number}/read":            p.onPhone(read),
+		"phones/{number}/groups":          p.newGroup,
+		"phones/{number}/join":            p.joinGroup,
+		"phones/{number}/group":           p.onPhone(inGroup),
 		"phones/{number}/devices/{id}/do": p.onDevice,
 	}
 }
@@ -83,8 +87,15 @@ var errNothing = errors.New("nothing to send")
 func send(phone *simulator.Phone, r *http.Request) error {
 	ctx, chat, text := r.Context(), r.PostFormValue("chat"), r.PostFormValue("text")
 	opts := simulator.SendOptions{Quote: r.PostFormValue("reply")}
-	var err error
+	file, err := fileOf(r)
 	switch {
+	case err != nil:
+	case file != nil:
+		file.Caption = text
+		if file.Kind == simulator.KindAudio {
+			file.Caption = "" // it has none
+		}
+		_, err = phone.SendMedia(ctx, chat, *file, opts)
 	case strings.TrimSpace(text) == "":
 		err = errNothing
 	case r.PostFormValue("edit") != "":
@@ -93,6 +104,32 @@ func send(phone *simulator.Phone, r *http.Request) error {
 		_, err = phone.SendText(ctx, chat, text, opts)
 	}
 	return err
+}
+
+// fileOf is the file that was picked, or nil.
+func fileOf(r *http.Request) (*simulator.Media, error) {
+	file, head, err := r.FormFile("file")
+	if errors.Is(err, http.ErrMissingFile) {
+		return nil, nil
+	} else if err != nil {
+		return nil, err
+	}
+	defer func() { _ = file.Close() }() // it was read
+	data, err := io.ReadAll(file)
+	if err != nil || len(data) == 0 && head.Filename == "" {
+		return nil, err
+	}
+	m := &simulator.Media{Kind: simulator.KindDocument, Data: data, MIME: head.Header.Get("Content-Type"), Name: head.Filename}
+	kind, _, _ := strings.Cut(m.MIME, "/")
+	switch kind {
+	case "image":
+		m.Kind, m.Name = simulator.KindImage, ""
+	case "video":
+		m.Kind, m.Name = simulator.KindVideo, ""
+	case "audio":
+		m.Kind, m.Name = simulator.KindAudio, ""
+	}
+	return m, nil
 }
 
 func react(phone *simulator.Phone, r *http.Request) error {

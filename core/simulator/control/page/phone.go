@@ -2,6 +2,7 @@ package page
 
 import (
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -41,6 +42,7 @@ type chatRow struct {
 type chatView struct {
 	Chat, Name string
 	Group      bool
+	Members    *groupView
 	Messages   []bubble
 	// Reply and Edit are the message that is being answered or changed, if any.
 	Reply, Edit *bubble
@@ -116,19 +118,33 @@ func (p *page) phone(w http.ResponseWriter, r *http.Request) {
 	p.render(w, "phone.html", out)
 }
 
-// chatsOf are the chats that have messages, the newest first.
-func (p *page) chatsOf(phone *simulator.Phone) []string { return phone.Chats() }
+// chatsOf are the chats that have messages, the newest first, and groups that have none yet.
+func (p *page) chatsOf(phone *simulator.Phone) []string {
+	out := phone.Chats()
+	for _, jid := range p.groupsOf(phone.Number()) {
+		if !slices.Contains(out, jid) {
+			out = append(out, jid)
+		}
+	}
+	return out
+}
 
 // nameOf is what a chat or a writer is called.
 func (p *page) nameOf(chat string) string {
 	if phone := p.s.Phone(chat); phone != nil && phone.Name() != "" {
 		return phone.Name()
 	}
+	if g, err := p.s.Group(chat); err == nil {
+		return g.Subject
+	}
 	return chat
 }
 
 func (p *page) chat(phone *simulator.Phone, name, reply, edit string) *chatView {
 	out := &chatView{Chat: name, Name: p.nameOf(name), Group: strings.Contains(name, "@")}
+	if out.Group {
+		out.Members = p.group(phone, name)
+	}
 	messages := phone.Messages(name)
 	byID := map[string]simulator.Message{}
 	for _, m := range messages {
@@ -169,6 +185,12 @@ func (p *page) bubble(phone *simulator.Phone, m simulator.Message, byID map[stri
 		b.Ticks = "delivered"
 	} else if b.Own {
 		b.Ticks = "sent"
+	}
+	if m.Media != nil {
+		b.MIME, b.File = m.Media.MIME, m.Media.Name
+		if !m.Media.Missing {
+			b.Source = "/sandbox/phones/" + phone.Number() + "/file?" + url.Values{"chat": {m.Chat}, "id": {m.ID}}.Encode()
+		}
 	}
 	if m.Poll != nil {
 		b.Chosen = p.options(phone, m.Poll)

@@ -20,6 +20,7 @@ type shell struct {
 	Phones     []phoneRow
 	Violations int
 	Stanzas    []stanzaRow
+	OfAll      bool // the stanzas are those of all devices
 }
 
 type phoneRow struct {
@@ -31,8 +32,9 @@ type phoneRow struct {
 func (p *page) shell(r *http.Request, title, current string) shell {
 	out := shell{
 		Title: title, Token: p.token, Current: current, Problem: r.URL.Query().Get("problem"),
-		Violations: p.s.Stats().Violations, Stanzas: p.stanzas(current),
+		Violations: p.s.Stats().Violations,
 	}
+	out.Stanzas, out.OfAll = p.stanzas(current)
 	for _, phone := range p.s.Phones() {
 		row := phoneRow{Number: phone.Number(), Name: phone.Name()}
 		for _, d := range phone.Companions() {
