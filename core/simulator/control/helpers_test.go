@@ -27,7 +27,7 @@ import (
 
 func TestMain(m *testing.M) {
 	// A whatsmeow client that disconnects while a frame waits for its handler keeps the
-	// goroutine that read it: its fault, and the only one excused.
+	// goroutine that read it: its fault.
 	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("go.mau.fi/whatsmeow/socket.(*FrameSocket).frameComplete"),
 		goleak.IgnoreTopFunction("go.mau.fi/whatsmeow.(*Client).handleHistorySyncNotificationLoop")) // for good, once sent history
 }

@@ -98,7 +98,7 @@ func (b *browser) until(expression string) {
 // set writes into a field.
 func (b *browser) set(selector, text string) {
 	b.t.Helper()
-	b.do(chromedp.SetValue(chromedp.CSS(selector), text))
+	b.run("document.querySelector(" + quote(selector) + ").value = " + quote(text))
 }
 
 // fill writes into a field and presses the button of its form.
@@ -106,6 +106,13 @@ func (b *browser) fill(selector, text, button string) {
 	b.t.Helper()
 	b.set(selector, text)
 	b.press(button)
+}
+
+// attach sends a file with the composer.
+func (b *browser) attach(path, caption string) {
+	b.t.Helper()
+	b.do(chromedp.SetUploadFiles(chromedp.CSS(`.composer input[type=file]`), []string{path}))
+	b.fill(`.composer textarea`, caption, `.composer button`)
 }
 
 // press clicks something that leads to another page, and waits for that.
