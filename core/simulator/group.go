@@ -371,3 +371,18 @@ func altParticipant(byLID bool) string {
 	}
 	return "participant_lid"
 }
+
+// groupMembers returns the accounts in a group, for one of them.
+func (s *Server) groupMembers(a *account, jid types.JID) (out []*account, err error) {
+	if jid.Server != types.GroupServer {
+		return nil, ErrUnknownGroup
+	}
+	err = s.viewGroup(jid.User, func(g *groupRecord) error {
+		if g.member(a.number) == nil {
+			return ErrNotMember
+		}
+		out = g.accounts(s)
+		return nil
+	})
+	return out, err
+}

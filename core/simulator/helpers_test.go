@@ -163,7 +163,7 @@ func (c *client) take(from *whatsmeow.Client, evt any) bool {
 			return true // a key, which comes as a message of its own under the id of the one that it opens
 		}
 		// As every receiver has to: a message may be handled twice when its connection broke.
-		if key := m.Info.Chat.User + m.Info.ID; c.seen[key] {
+		if key := m.Info.Chat.User + m.Info.ID + string(m.Info.Edit); c.seen[key] {
 			return true
 		} else if c.seen == nil {
 			c.seen = map[string]bool{key: true}

@@ -17,8 +17,13 @@ func (s *Server) handleMessage(c *conn, node *waBinary.Node) error {
 	if !ok || id == "" {
 		return fmt.Errorf("message without to or id")
 	}
-	if to.Server == types.GroupServer {
+	switch to.Server {
+	case types.GroupServer:
 		return s.handleGroupMessage(c, to, node)
+	case types.BroadcastServer:
+		return s.handleStatusMessage(c, to, node)
+	case types.NewsletterServer:
+		return s.handleNewsletterMessage(c, to, node)
 	}
 	target := s.findAccount(to)
 	o := s.outgoing(s.begin())

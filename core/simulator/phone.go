@@ -26,6 +26,7 @@ type Phone struct {
 	silent   map[shownKey]bool     // what was understood and is not shown, such as a reaction
 	timers   map[string]uint32     // seconds after which what is sent to a chat disappears
 	sessions map[*Device]int       // how often the session with a device was opened anew
+	calls    []Call                // since the server started
 	hook     func(Message) string
 	replies  []Reply
 	changed  chan struct{}

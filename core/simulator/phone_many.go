@@ -83,6 +83,9 @@ func (p *Phone) routeMany(o *outgoing, m *sentMessage, id string, chat chatRef) 
 	if err != nil {
 		return err
 	}
+	if chat.jid == types.StatusBroadcastJID {
+		out.listRecipients(p.acct.friends())
+	}
 	out.shared = []waBinary.Node{dressEnc(m, waBinary.Node{
 		Tag: "enc", Attrs: waBinary.Attrs{"v": "2", "type": "skmsg"}, Content: ciphertext,
 	})}
@@ -194,6 +197,14 @@ func companionsOf(devices []*Device) []*Device {
 // mayModerate says whether an account may take back other people's messages of a chat.
 func (s *Server) mayModerate(a *account, chat string) bool {
 	jid, err := types.ParseJID(chat)
+	if err == nil && jid.Server == types.NewsletterServer {
+		return s.editNewsletter(jid.User, func(n *newsletter, _ *outgoing) error {
+			if !n.mayWrite(a.number) {
+				return ErrNotAdmin
+			}
+			return nil
+		}) == nil
+	}
 	if err != nil || jid.Server != types.GroupServer {
 		return false
 	}

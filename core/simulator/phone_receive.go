@@ -80,6 +80,9 @@ func (p *Phone) take(e *entry) error {
 	if participant, ok := e.node.Attrs["participant"].(types.JID); ok { // of a group
 		author = participant
 	}
+	if e.node.Tag == "message" && from.Server == types.NewsletterServer {
+		return p.takeNewsletter(e)
+	}
 	sender := s.findDevice(author)
 	if e.node.Tag != "message" || sender == nil { // sender == nil: unlinked since
 		return p.finish(s.outgoing(s.begin()), e)

@@ -70,6 +70,9 @@ func (p *Phone) send(to string, msg *waE2E.Message, opts SendOptions) (string, e
 	if err != nil {
 		return "", err
 	}
+	if chat.jid.Server == types.NewsletterServer {
+		return p.sendNewsletter(chat.jid, msg, opts)
+	}
 	if opts.ID == "" {
 		opts.ID = newMessageID()
 	}

@@ -58,6 +58,9 @@ func (s *Server) forwardReceipt(from *Device, to types.JID, node *waBinary.Node)
 	if to.Server == types.GroupServer || to.Server == types.BroadcastServer {
 		return s.forwardGroupReceipt(from, to, node)
 	}
+	if to.Server == types.NewsletterServer {
+		return s.takeNewsletterReceipt(from, to, node)
+	}
 	kind := text(node, "type")
 	target := s.findAccount(to)
 	if kind == "server-error" && target == from.acct {

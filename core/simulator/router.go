@@ -48,6 +48,7 @@ func (s *Server) stanzaTable() map[string]stanzaHandler {
 		"ack":       s.handleAck,
 		"presence":  s.handlePresence,
 		"chatstate": s.handleChatState,
+		"call":      s.handleCall,
 		"ib":        func(*conn, *waBinary.Node) error { return nil },
 	}
 }
@@ -74,6 +75,9 @@ func (s *Server) iqTable() map[string]iqHandler {
 		"w:biz":                     s.handleBusiness,
 		"w:qr":                      s.handleLinks,
 		"w:g2":                      s.handleGroups,
+		"w:mex":                     s.handleMex,
+		"newsletter":                s.handleNewsletter,
+		"tos":                       empty,
 		"w:m":                       s.handleMedia,
 	}
 }

@@ -89,7 +89,8 @@ type Server struct {
 	iq      map[string]iqHandler
 	stanzas map[string]stanzaHandler
 
-	groups groupBook
+	groups      groupBook
+	newsletters newsletterBook
 
 	faults     faultBook
 	trace      Trace
@@ -144,7 +145,7 @@ func New(opts Options) (*Server, error) {
 		opts: opts, log: opts.Logger.With("component", "simulator"),
 		byNumber: map[string]*account{}, byLID: map[string]*account{},
 		conns: map[*conn]struct{}{}, pairings: map[string]*pairing{},
-		media: newMediaStore(opts), groups: newGroupBook(), presences: newPresences(),
+		media: newMediaStore(opts), groups: newGroupBook(), newsletters: newNewsletterBook(), presences: newPresences(),
 	}
 	s.trace.s = s
 	s.trace.Enable(opts.Trace)

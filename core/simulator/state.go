@@ -26,6 +26,8 @@ import (
 //	m/NUMBER/N                      what a phone received
 //	media/ID                        a link of the media host
 //	n/NUMBER                        the newest id of the phone's one-time prekeys
+//	nl/ID                           a newsletter
+//	nm/ID/N                         a message of a newsletter
 //	o/NUMBER/ID                     what a phone sent, for retries
 //	p/NUMBER/KEY                    a phone's one-time prekey, private
 //	pf/NUMBER                       an account's profile and privacy
@@ -126,6 +128,8 @@ func (s *Server) load(values map[string][]byte) error {
 		{"sg/", s.loadPhone},
 		{"sk/", s.loadPhone},
 		{"g/", s.loadGroup},
+		{"nl/", s.loadNewsletter},
+		{"nm/", s.loadNewsletterMessage},
 		{"q/", s.loadEntry},
 		{"media/", s.loadMedia},
 	} {
