@@ -69,7 +69,67 @@ func (m *multicast) listRecipients(accounts []*account) {
 	}
 }
 
-// PostStatus shows a status update to everybody whom the phone has exchanged messages with.
+// statusAudience says who sees the statuses of an account.
+type statusAudience struct {
+	Type    types.StatusPrivacyType
+	Numbers []string `json:",omitempty"` // who alone sees them, or who does not
+}
+
+// statusPrivacy answers the query for it (broadcast.go of whatsmeow, GetStatusPrivacy).
+func (a *account) statusPrivacy() []waBinary.Node {
+	to := statusAudience{Type: types.StatusPrivacyTypeContacts}
+	if set := a.look().StatusTo; set != nil {
+		to = *set
+	}
+	users := []waBinary.Node{}
+	for _, number := range to.Numbers {
+		users = append(users, waBinary.Node{Tag: "user", Attrs: waBinary.Attrs{"jid": types.NewJID(number, types.DefaultUserServer)}})
+	}
+	return []waBinary.Node{{Tag: "privacy", Content: []waBinary.Node{
+		{Tag: "list", Attrs: waBinary.Attrs{"type": string(to.Type), "default": "true"}, Content: users},
+	}}}
+}
+
+// statusAudience are the accounts to which the phone shows a status, its own excepted.
+func (a *account) statusAudience() []*account {
+	set := a.look().StatusTo
+	switch {
+	case set == nil || set.Type == types.StatusPrivacyTypeContacts:
+		return a.friends()
+	case set.Type == types.StatusPrivacyTypeBlacklist:
+		return slices.DeleteFunc(a.friends(), func(f *account) bool { return slices.Contains(set.Numbers, f.number) })
+	}
+	only, _ := a.s.accountsOf(set.Numbers) // they were there when it was set, and stay
+	return slices.DeleteFunc(only, func(f *account) bool { return f == a })
+}
+
+// SetStatusPrivacy says who sees the phone's statuses: "contacts", those whom it has exchanged
+// messages with; "blacklist", the same without these numbers; "whitelist", these numbers only.
+func (p *Phone) SetStatusPrivacy(ctx context.Context, kind string, numbers ...string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	to := &statusAudience{Type: types.StatusPrivacyType(kind)}
+	switch to.Type {
+	case types.StatusPrivacyTypeContacts, types.StatusPrivacyTypeBlacklist, types.StatusPrivacyTypeWhitelist:
+	default:
+		return fmt.Errorf("status to %q: %w", kind, ErrPrivacy)
+	}
+	who, err := p.acct.s.accountsOf(numbers)
+	if err != nil {
+		return err
+	}
+	for _, a := range who {
+		to.Numbers = append(to.Numbers, a.number)
+	}
+	return p.acct.change(func(rec *profileRecord, _ *outgoing) error {
+		rec.StatusTo = to
+		return nil
+	})
+}
+
+// PostStatus shows a status update to those whom [Phone.SetStatusPrivacy] named, at first to
+// everybody whom the phone has exchanged messages with.
 // [Phone.Revoke] with [StatusChat] takes it back.
 func (p *Phone) PostStatus(ctx context.Context, msg *waE2E.Message) (id string, err error) {
 	return p.Send(ctx, StatusChat, msg, SendOptions{})

@@ -68,6 +68,28 @@ func TestAStatusReachesThoseItIsMeantFor(t *testing.T) {
 	require.Empty(t, three.Messages(simulator.StatusChat))
 	require.NoError(t, da.WaitDrained(ctx))
 
+	// Who may see them is set on the phone.
+	require.NoError(t, one.SetStatusPrivacy(ctx, "whitelist", "15550003"))
+	privacy, err := a.GetStatusPrivacy(ctx)
+	require.NoError(t, err)
+	require.Equal(t, []types.StatusPrivacy{{
+		Type: types.StatusPrivacyTypeWhitelist, IsDefault: true, List: []types.JID{types.NewJID("15550003", types.DefaultUserServer)},
+	}}, privacy)
+	a.sendTo(simulator.StatusChat, "for one alone")
+	shows(t, three, simulator.StatusChat, "for one alone")
+	require.NoError(t, one.SetStatusPrivacy(ctx, "blacklist", "15550002"))
+	_, err = one.SendText(ctx, simulator.StatusChat, "for all but one")
+	require.NoError(t, err)
+	a.text(simulator.StatusChat, "for all but one")
+	for _, d := range s.Devices() {
+		require.NoError(t, d.WaitDrained(ctx))
+	}
+	for _, m := range two.Messages(simulator.StatusChat) {
+		require.NotContains(t, m.Text, "one alone")
+		require.NotContains(t, m.Text, "but one")
+	}
+	require.ErrorIs(t, one.SetStatusPrivacy(ctx, "friends"), simulator.ErrPrivacy)
+
 	_, err = a.SendMessage(ctx, types.NewJID("123", types.BroadcastServer), &waE2E.Message{Conversation: proto.String("x")})
 	require.ErrorIs(t, err, whatsmeow.ErrBroadcastListUnsupported)
 }

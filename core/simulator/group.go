@@ -343,16 +343,17 @@ func groupID(jid string) string {
 
 // notice is a change of a group as clients are told: to every device of to.
 func (e *groupEdit) notice(g *groupRecord, to []*account, changes ...waBinary.Node) {
-	attrs := waBinary.Attrs{
-		"from": g.jid(), "type": "w:gp2", "id": e.s.stanzaID(), "t": fmt.Sprint(e.now),
-		"participant": e.actor.as(g.ByLID), "notify": e.actor.pushName(), "addressing_mode": addressingMode(g.ByLID),
+	node := waBinary.Node{Tag: "notification", Attrs: e.noticeAttrs(g, "w:gp2"), Content: changes}
+	for _, d := range devicesOf(to) {
+		e.o.add(d, node)
 	}
-	attrs[altParticipant(g.ByLID)] = e.actor.as(!g.ByLID)
-	node := waBinary.Node{Tag: "notification", Attrs: attrs, Content: changes}
-	for _, a := range to {
-		for _, d := range a.all() {
-			e.o.add(d, node)
-		}
+}
+
+func (e *groupEdit) noticeAttrs(g *groupRecord, kind string) waBinary.Attrs {
+	return waBinary.Attrs{
+		"from": g.jid(), "type": kind, "id": e.s.stanzaID(), "t": fmt.Sprint(e.now),
+		"participant": e.actor.as(g.ByLID), altParticipant(g.ByLID): e.actor.as(!g.ByLID),
+		"notify": e.actor.pushName(), "addressing_mode": addressingMode(g.ByLID),
 	}
 }
 

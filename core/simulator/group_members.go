@@ -210,4 +210,4 @@ func (q *groupQuery) leaveAll() ([]waBinary.Node, error) {
 }
 
 // mayBeAdded says whether an account lets another one add it to groups.
-func (a *account) mayBeAdded(*account) bool { return true }
+func (a *account) mayBeAdded(by *account) bool { return a.shows("groupadd", by) }

@@ -45,6 +45,7 @@ func (q *groupQuery) table() map[string]func() ([]waBinary.Node, error) {
 		"set membership_requests_action":   q.decide,
 		"set links":                        q.link,
 		"set unlink":                       q.unlink,
+		"get pictures":                     q.pictures,
 		"get sub_groups":                   q.subGroups,
 		"get linked_groups_participants":   q.linkedParticipants,
 	}

@@ -1,6 +1,7 @@
 package simulator_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -317,4 +318,74 @@ func TestACommunityAndItsGroups(t *testing.T) {
 	subs, err = a.GetSubGroups(ctx, made.JID)
 	require.NoError(t, err)
 	require.Len(t, subs, 2)
+}
+
+func TestThePictureOfAGroup(t *testing.T) {
+	s := newServer(t, "")
+	one, two := addPhone(t, s, "15550001"), addPhone(t, s, "15550002")
+	a, _ := paired(t, s, one)
+	b, _ := paired(t, s, two)
+	ctx := within(t, 60*time.Second)
+	group, err := one.CreateGroup(ctx, "Cats")
+	require.NoError(t, err)
+	jid := groupJID(t, group)
+	_, err = a.GetProfilePictureInfo(ctx, jid, nil)
+	require.ErrorIs(t, err, whatsmeow.ErrProfilePictureNotSet)
+	raw := photo(t, 20, 20)
+	id, err := a.SetGroupPhoto(ctx, jid, raw)
+	require.NoError(t, err)
+	set := waitEvent(a, func(p *events.Picture) bool { return p.JID == jid })
+	require.Equal(t, id, set.PictureID)
+	require.Equal(t, lid(one), set.Author)
+	info, err := a.GetProfilePictureInfo(ctx, jid, nil)
+	require.NoError(t, err)
+	require.Equal(t, id, info.ID)
+	require.Equal(t, raw, s.GroupPicture(group))
+	_, err = b.GetProfilePictureInfo(ctx, jid, nil)
+	require.ErrorIs(t, err, whatsmeow.ErrProfilePictureUnauthorized)
+	link, err := one.InviteLink(ctx, group, false)
+	require.NoError(t, err)
+	_, err = b.GetProfilePictureInfo(ctx, jid, &whatsmeow.GetProfilePictureParams{
+		InviteCode: strings.TrimPrefix(link, whatsmeow.InviteLinkPrefix), Preview: true,
+	})
+	require.NoError(t, err)
+	_, err = a.SetGroupPhoto(ctx, jid, []byte("no picture"))
+	require.ErrorIs(t, err, whatsmeow.ErrInvalidImageFormat)
+	_, err = two.SetGroupPicture(ctx, group, raw)
+	require.ErrorIs(t, err, simulator.ErrNotMember)
+	_, err = a.SetGroupPhoto(ctx, jid, nil)
+	require.NoError(t, err)
+	waitEvent(a, func(p *events.Picture) bool { return p.JID == jid && p.Remove })
+	require.Nil(t, s.GroupPicture(group))
+
+	community, err := one.NewGroup(ctx, simulator.GroupOptions{Subject: "Animals", Community: true})
+	require.NoError(t, err)
+	id, err = one.SetGroupPicture(ctx, community, raw)
+	require.NoError(t, err)
+	info, err = a.GetProfilePictureInfo(ctx, groupJID(t, community), &whatsmeow.GetProfilePictureParams{IsCommunity: true})
+	require.NoError(t, err)
+	require.Equal(t, id, info.ID)
+}
+
+func TestWhoWantsNotToBeAddedIsInvited(t *testing.T) {
+	s := newServer(t, "")
+	one, two := addPhone(t, s, "15550001"), addPhone(t, s, "15550002")
+	a, _ := paired(t, s, one)
+	b, _ := paired(t, s, two)
+	ctx := within(t, 60*time.Second)
+	require.NoError(t, two.SetPrivacy(ctx, "groupadd", "none"))
+	group, err := one.CreateGroup(ctx, "Cats")
+	require.NoError(t, err)
+	jid := groupJID(t, group)
+	require.Error(t, one.GroupAdd(ctx, group, "15550002"))
+	added, err := a.UpdateGroupParticipants(ctx, jid, []types.JID{lid(two)}, whatsmeow.ParticipantChangeAdd)
+	require.NoError(t, err)
+	require.Equal(t, 403, added[0].Error)
+	require.NotNil(t, added[0].AddRequest)
+	_, err = b.GetGroupInfo(ctx, jid)
+	require.ErrorIs(t, err, whatsmeow.ErrNotInGroup)
+	require.NoError(t, b.JoinGroupWithInvite(ctx, jid, lid(one), added[0].AddRequest.Code, added[0].AddRequest.Expiration.Unix()))
+	info, err := b.GetGroupInfo(ctx, jid)
+	require.NoError(t, err)
+	require.Len(t, info.Participants, 2)
 }

@@ -31,7 +31,7 @@ func (p *Phone) audience(chat chatRef, msg *waE2E.Message) ([]*Device, error) {
 	var accounts []*account
 	switch {
 	case chat.jid == types.StatusBroadcastJID:
-		accounts = append(p.acct.friends(), p.acct)
+		accounts = append(p.acct.statusAudience(), p.acct)
 	case chat.jid.Server == types.GroupServer:
 		g := s.groups.byID[chat.jid.User]
 		kind, _ := stanzaType(msg)
@@ -84,7 +84,7 @@ func (p *Phone) routeMany(o *outgoing, m *sentMessage, id string, chat chatRef) 
 		return err
 	}
 	if chat.jid == types.StatusBroadcastJID {
-		out.listRecipients(p.acct.friends())
+		out.listRecipients(p.acct.statusAudience())
 	}
 	out.shared = []waBinary.Node{dressEnc(m, waBinary.Node{
 		Tag: "enc", Attrs: waBinary.Attrs{"v": "2", "type": "skmsg"}, Content: ciphertext,

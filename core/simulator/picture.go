@@ -134,6 +134,9 @@ func (s *Server) servePicture(w http.ResponseWriter, r *http.Request) {
 // handlePicture looks up somebody's picture, or sets the account's own.
 func (s *Server) handlePicture(c *conn, iq *waBinary.Node) ([]waBinary.Node, error) {
 	target, named := iq.Attrs["target"].(types.JID)
+	if target.Server == types.GroupServer {
+		return s.handleGroupPicture(c, target, iq)
+	}
 	asked, hasPicture := iq.GetOptionalChildByTag("picture")
 	if iq.Attrs["type"] == "set" {
 		if a := s.findAccount(target); named && a != c.dev.acct {

@@ -29,6 +29,7 @@ type profileRecord struct {
 	Blocked   []string          `json:",omitempty"` // JIDs, in the order of their blocking
 	Timer     int64             `json:",omitempty"` // of new chats, in seconds
 	TimerAt   int64             `json:",omitempty"`
+	StatusTo  *statusAudience   `json:",omitempty"` // nil for all contacts
 	LastSeen  int64             `json:",omitempty"` // seconds; 0 for never
 	Migrated  int64             `json:",omitempty"` // when chats moved to hidden identifiers, in seconds; 0 for not yet
 	Contact   string            `json:",omitempty"` // code of the contact link
@@ -137,6 +138,9 @@ func (a *account) setAbout(about string) error {
 
 // handleStatus sets the account's about text (whatsmeow's user.go, SetStatusMessage).
 func (s *Server) handleStatus(c *conn, iq *waBinary.Node) ([]waBinary.Node, error) {
+	if hasChild(iq, "privacy") {
+		return c.dev.acct.statusPrivacy(), nil
+	}
 	status, ok := iq.GetOptionalChildByTag("status")
 	if !ok || iq.Attrs["type"] != "set" {
 		return nil, errBadRequest
