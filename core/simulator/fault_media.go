@@ -16,15 +16,18 @@ func (s *Server) mediaFault(r *http.Request) *Fault {
 		dir = Out
 	}
 	return s.faults.at(onMedia, nil, func(f *Fault) bool {
-		return (f.Direction == "" || f.Direction == dir) && (f.Type == "" || f.Type == mediaTypeOf(r))
+		return (f.Direction == "" || f.Direction == dir) && (f.Type == "" || f.Type == s.mediaTypeOf(r))
 	})
 }
 
-// mediaTypeOf is the type that a request names: an upload in its path, /mms/image/TOKEN,
-// a download in its query, mms-type=image.
-func mediaTypeOf(r *http.Request) string {
+// mediaTypeOf is the type of what a request is for: an upload names it in its path, /mms/image/TOKEN,
+// a download in its query, mms-type=image, unless it comes by the whole URL of a message.
+func (s *Server) mediaTypeOf(r *http.Request) string {
 	if kind := r.URL.Query().Get("mms-type"); kind != "" {
 		return kind
+	}
+	if l, status := s.findMedia(r.URL); status == 0 {
+		return l.Type
 	}
 	return r.PathValue("type")
 }

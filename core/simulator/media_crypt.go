@@ -36,6 +36,7 @@ type uploadedMedia struct {
 	URL, DirectPath        string
 	Key, SHA256, EncSHA256 []byte
 	Size                   uint64 // of the plain file
+	link                   string // the upload's id
 }
 
 // uploadMedia encrypts a file with a new key and puts it on the media host. It reads it as
@@ -61,7 +62,7 @@ func (s *Server) uploadMediaWith(key []byte, kind whatsmeow.MediaType, plain io.
 	if err != nil {
 		return nil, err
 	}
-	up.URL, up.DirectPath = s.mediaURL(l), s.mediaPath(l)
+	up.link, up.URL, up.DirectPath = l.ID, s.mediaURL(l), s.mediaPath(l)
 	return up, nil
 }
 

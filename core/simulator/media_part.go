@@ -10,7 +10,7 @@ import (
 	"os"
 )
 
-var errMediaTooLarge = errors.New("file is too large")
+var errMediaTooLarge = fmt.Errorf("%w: too large", ErrMedia)
 
 // mediaPart is a file that is being written. It ends with adopt or discard; calling discard
 // after either does nothing.

@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -81,7 +80,7 @@ func fetch(t testing.TB, s *simulator.Server, path string, header ...string) (*h
 	t.Helper()
 	h := s.HTTPClient()
 	defer h.CloseIdleConnections()
-	req, err := http.NewRequestWithContext(t.Context(), "GET", "https://mmg.whatsapp.net"+path, nil)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://mmg.whatsapp.net"+path, nil)
 	require.NoError(t, err)
 	for i := 0; i+1 < len(header); i += 2 {
 		req.Header.Set(header[i], header[i+1])
@@ -218,7 +217,7 @@ func TestAPathIsServedOnlyAsItWasHandedOut(t *testing.T) {
 func upload(t testing.TB, s *simulator.Server, auth string, body []byte, mangle func(*http.Request)) int {
 	t.Helper()
 	token := base64.URLEncoding.EncodeToString(sum(body))
-	req, err := http.NewRequestWithContext(t.Context(), "POST",
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost,
 		"https://mmg.whatsapp.net/mms/image/"+token+"?auth="+auth+"&token="+token, bytes.NewReader(body))
 	require.NoError(t, err)
 	mangle(req)
@@ -293,98 +292,4 @@ func TestAnUploadThatIsNotWhatItSaysIsRefused(t *testing.T) {
 	require.Equal(t, 200, upload(t, s, conn.Auth, noise(7, 10), func(*http.Request) {}))
 	require.NoError(t, d.Unlink())
 	require.Equal(t, 401, upload(t, s, conn.Auth, noise(7, 10), func(*http.Request) {}), "the device was unlinked")
-}
-
-func TestOneFileServesEqualUploadsUntilTheLastIsDeleted(t *testing.T) {
-	dir := t.TempDir()
-	s := newServer(t, dir)
-	c, _ := paired(t, s, addPhone(t, s, "15550001"))
-	ctx := within(t, 30*time.Second)
-	plain := noise(1, 100_000)
-	var wg sync.WaitGroup
-	paths := make(chan string, 8)
-	for range cap(paths) {
-		wg.Go(func() {
-			if up, err := c.UploadNewsletter(ctx, plain, whatsmeow.MediaVideo); err == nil {
-				paths <- up.DirectPath
-			}
-		})
-	}
-	wg.Wait()
-	require.Len(t, paths, cap(paths))
-	close(paths)
-	for path := range paths {
-		_, got := fetch(t, s, path)
-		require.Equal(t, plain, got)
-	}
-	for i, m := range s.Media() {
-		entries, err := os.ReadDir(filepath.Join(dir, "media"))
-		require.NoError(t, err)
-		require.Len(t, entries, 1, i)
-		require.NoError(t, s.DeleteMedia(m.ID))
-	}
-	entries, err := os.ReadDir(filepath.Join(dir, "media"))
-	require.NoError(t, err)
-	require.Empty(t, entries)
-}
-
-func TestAFileOf64MiBTakesLittleMemory(t *testing.T) {
-	dir := t.TempDir()
-	s := newServer(t, dir)
-	c, _ := paired(t, s, addPhone(t, s, "15550001"))
-	ctx := within(t, 120*time.Second)
-	const size = 64 << 20
-	source := filepath.Join(t.TempDir(), "source")
-	file, err := os.Create(source)
-	require.NoError(t, err)
-	defer file.Close()
-	_, err = io.Copy(file, io.LimitReader(rand.NewChaCha8([32]byte{5}), size))
-	require.NoError(t, err)
-	_, err = file.Seek(0, io.SeekStart)
-	require.NoError(t, err)
-	target, err := os.Create(filepath.Join(t.TempDir(), "target"))
-	require.NoError(t, err)
-	defer target.Close()
-
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	up, err := c.UploadReader(ctx, file, nil, whatsmeow.MediaDocument)
-	require.NoError(t, err)
-	require.NoError(t, c.DownloadToFile(ctx, document(up), target)) // it compares the hashes
-	runtime.ReadMemStats(&after)
-	require.EqualValues(t, size, up.FileLength)
-	require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(16<<20), "client and host together, garbage included")
-}
-
-func TestWhatAKillLeftBehindOfUploadsIsRemovedAtStart(t *testing.T) {
-	dir := t.TempDir()
-	s, err := simulator.New(simulator.Options{Dir: dir, Root: &root})
-	require.NoError(t, err)
-	require.NoError(t, s.Start("127.0.0.1:0"))
-	c, _ := paired(t, s, addPhone(t, s, "15550001"))
-	ctx := within(t, 30*time.Second)
-	up, err := c.Upload(ctx, noise(1, 1000), whatsmeow.MediaImage)
-	require.NoError(t, err)
-	lost, err := c.Upload(ctx, noise(2, 1000), whatsmeow.MediaImage)
-	require.NoError(t, err)
-	c.Disconnect()
-	require.NoError(t, s.Close())
-	media := filepath.Join(dir, "media")
-	for _, name := range []string{"part-123", strings.Repeat("ab", 32)} { // cut off, and complete but never answered
-		require.NoError(t, os.WriteFile(filepath.Join(media, name), []byte("x"), 0o600))
-	}
-	require.NoError(t, os.Truncate(filepath.Join(media, fmt.Sprintf("%x", lost.FileEncSHA256)), 10)) // by a loss of power
-
-	again := newServer(t, dir)
-	entries, err := os.ReadDir(media)
-	require.NoError(t, err)
-	require.Len(t, entries, 1)
-	resp, body := fetch(t, again, up.DirectPath)
-	require.Equal(t, http.StatusOK, resp.StatusCode)
-	require.Equal(t, up.FileEncSHA256, sum(body))
-	resp, _ = fetch(t, again, lost.DirectPath)
-	require.Equal(t, http.StatusNotFound, resp.StatusCode)
-	c.s = again
-	c.renew(false)
-	require.NoError(t, c.Connect())
 }

@@ -56,16 +56,21 @@ func (p *Phone) SendMedia(ctx context.Context, to string, m Media, opts SendOpti
 		return "", err
 	}
 	m.complete()
+	s := p.acct.s
 	var up *uploadedMedia
 	if chat.jid.Server == types.NewsletterServer {
-		up, err = p.acct.s.uploadPlain(kind, bytes.NewReader(m.Data))
+		up, err = s.uploadPlain(kind, bytes.NewReader(m.Data))
 	} else {
-		up, err = p.acct.s.uploadMedia(kind, bytes.NewReader(m.Data))
+		up, err = s.uploadMedia(kind, bytes.NewReader(m.Data))
 	}
 	if err != nil {
 		return "", fmt.Errorf("upload media: %w", err)
 	}
-	return p.Send(ctx, to, m.message(up, p.acct.s.now()), opts)
+	id, err := p.Send(ctx, to, m.message(up, s.now()), opts)
+	if err != nil {
+		err = errors.Join(err, s.unlink(up.link))
+	}
+	return id, err
 }
 
 // check says which keys the file is encrypted with, and what is wrong with it.
@@ -115,25 +120,22 @@ func (m *Media) complete() {
 // detect guesses the type, but never another kind than the one that was asked for.
 func (m *Media) detect() string {
 	found := http.DetectContentType(m.Data)
-	family, standard := m.Kind+"/", ""
+	if strings.HasPrefix(found, m.Kind+"/") { // a kind's name is that of its family of types
+		return found
+	}
 	switch m.Kind {
 	case KindImage:
-		standard = "image/jpeg"
+		return "image/jpeg"
 	case KindVideo:
-		standard = "video/mp4"
+		return "video/mp4"
 	case KindAudio:
-		standard = "audio/mpeg"
+		return "audio/mpeg"
 	case KindVoice:
 		return "audio/ogg; codecs=opus"
 	case KindSticker:
 		return "image/webp"
-	default:
-		return found
 	}
-	if strings.HasPrefix(found, family) {
-		return found
-	}
-	return standard
+	return found
 }
 
 // message is the message around an uploaded file.
@@ -198,6 +200,7 @@ func (p *Phone) SendLink(ctx context.Context, to, text string, link LinkPreview,
 	if err := ctx.Err(); err != nil {
 		return "", err
 	}
+	var upload []string
 	msg := &waE2E.ExtendedTextMessage{
 		Text: &text, MatchedText: &link.URL, Title: orNil(link.Title), Description: orNil(link.Description),
 	}
@@ -206,13 +209,18 @@ func (p *Phone) SendLink(ctx context.Context, to, text string, link LinkPreview,
 		if err != nil {
 			return "", fmt.Errorf("upload thumbnail: %w", err)
 		}
+		upload = append(upload, up.link)
 		now := p.acct.s.now()
 		msg.ThumbnailDirectPath, msg.MediaKey, msg.MediaKeyTimestamp = &up.DirectPath, up.Key, &now
 		msg.ThumbnailSHA256, msg.ThumbnailEncSHA256 = up.SHA256, up.EncSHA256
 		width, height, small := thumbnailOf(link.Thumbnail)
 		msg.ThumbnailWidth, msg.ThumbnailHeight, msg.JPEGThumbnail = orZero(width), orZero(height), small
 	}
-	return p.Send(ctx, to, &waE2E.Message{ExtendedTextMessage: msg}, opts)
+	id, err := p.Send(ctx, to, &waE2E.Message{ExtendedTextMessage: msg}, opts)
+	if err != nil {
+		err = errors.Join(err, p.acct.s.unlink(upload...))
+	}
+	return id, err
 }
 
 // uploadPlain puts a file on the media host as it is, for a newsletter.
@@ -229,7 +237,7 @@ func (s *Server) uploadPlain(kind whatsmeow.MediaType, plain *bytes.Reader) (*up
 	if err != nil {
 		return nil, err
 	}
-	return &uploadedMedia{URL: s.mediaURL(l), DirectPath: s.mediaPath(l), SHA256: l.Hash, Size: uint64(l.Size)}, nil
+	return &uploadedMedia{link: l.ID, URL: s.mediaURL(l), DirectPath: s.mediaPath(l), SHA256: l.Hash, Size: uint64(l.Size)}, nil
 }
 
 func orZero(n uint32) *uint32 {
