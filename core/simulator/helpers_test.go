@@ -86,6 +86,7 @@ type client struct {
 	messages []*events.Message
 	seen     map[string]bool
 	refuse   func(*events.Message) bool
+	closed   bool // no more tasks
 }
 
 func openDB(t testing.TB, path string) *sqlstore.Container {
@@ -125,6 +126,9 @@ func (c *client) renew(safe bool) {
 		// Not Disconnect: it writes what the reading goroutine of a connection that is just
 		// being closed by the server reads, unlocked.
 		cancel()
+		c.mu.Lock()
+		c.closed = true
+		c.mu.Unlock()
 		c.tasks.Wait()
 	})
 }
@@ -174,7 +178,7 @@ func (c *client) take(from *whatsmeow.Client, evt any) bool {
 			c.messages = append(c.messages, m)
 		}
 	}
-	if _, ok := evt.(*events.Disconnected); ok && from == c.Client {
+	if _, ok := evt.(*events.Disconnected); ok && from == c.Client && !c.closed {
 		c.tasks.Go(func() { c.reconnect(from) })
 	}
 	c.events = append(c.events, evt)

@@ -117,7 +117,9 @@ func TestHistoryIsPushedOnDemandAndDownloadedByHand(t *testing.T) {
 	}))
 	pushed := historyOf(two, waHistorySync.HistorySync_RECENT)
 	require.Equal(t, []string{"2", "1"}, said(pushed.GetConversations()[0]))
-	told := waitEvent(one, func(m *events.Message) bool { return m.Message.GetProtocolMessage().GetHistorySyncNotification() != nil })
+	told := waitEvent(one, func(m *events.Message) bool {
+		return m.Message.GetProtocolMessage().GetHistorySyncNotification() != nil
+	})
 	notification := told.Message.GetProtocolMessage().GetHistorySyncNotification()
 	require.Nil(t, notification.GetInitialHistBootstrapInlinePayload())
 	data, err := one.DownloadHistorySync(ctx, notification, true)
@@ -133,7 +135,9 @@ func TestHistoryIsPushedOnDemandAndDownloadedByHand(t *testing.T) {
 	one.forgetEvents()
 	two.forgetEvents()
 	require.NoError(t, owner.PushHistory(ctx, simulator.History{Data: made, To: d, Inline: true}))
-	told = waitEvent(one, func(m *events.Message) bool { return m.Message.GetProtocolMessage().GetHistorySyncNotification() != nil })
+	told = waitEvent(one, func(m *events.Message) bool {
+		return m.Message.GetProtocolMessage().GetHistorySyncNotification() != nil
+	})
 	data, err = one.DownloadHistorySync(ctx, told.Message.GetProtocolMessage().GetHistorySyncNotification(), true)
 	require.NoError(t, err)
 	require.True(t, proto.Equal(made, data))
