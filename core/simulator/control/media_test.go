@@ -60,8 +60,10 @@ func TestTheControlAPISendsAndHandsOutFiles(t *testing.T) {
 	var list struct{ Media []struct{ ID string } }
 	require.NoError(t, json.Unmarshal([]byte(body), &list))
 	require.Len(t, list.Media, 2)
-	status, _ = api.do("DELETE", "/sandbox/media/"+list.Media[0].ID, "")
-	require.Equal(t, 200, status)
+	for _, m := range list.Media {
+		status, _ = api.do("DELETE", "/sandbox/media/"+m.ID, "")
+		require.Equal(t, 200, status)
+	}
 	status, _ = api.do("POST", "/sandbox/phones/15550001/forget-media", `{"chat":"15550002","id":"`+m.Info.ID+`"}`)
 	require.Equal(t, 200, status)
 	status, _ = api.do("POST", "/sandbox/phones/15550001/media-retries", `{"answer":"silent"}`)

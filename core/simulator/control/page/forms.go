@@ -20,6 +20,7 @@ func (p *page) forms() map[string]formFunc {
 		"phones/{number}/enter-code":      p.onPhone(enterCode),
 		"phones/{number}/unlink":          p.onPhone(func(phone *simulator.Phone, _ *http.Request) error { return phone.Unlink() }),
 		"phones/{number}/open":            p.openChat,
+		"phones/{number}/profile":         p.onPhone(changeProfile),
 		"phones/{number}/send":            p.onPhone(send),
 		"phones/{number}/react":           p.onPhone(react),
 		"phones/{number}/revoke":          p.onPhone(revoke),
@@ -87,7 +88,7 @@ var errNothing = errors.New("nothing to send")
 func send(phone *simulator.Phone, r *http.Request) error {
 	ctx, chat, text := r.Context(), r.PostFormValue("chat"), r.PostFormValue("text")
 	opts := simulator.SendOptions{Quote: r.PostFormValue("reply")}
-	file, err := fileOf(r)
+	file, err := fileOf(r, "file")
 	switch {
 	case err != nil:
 	case file != nil:
@@ -107,8 +108,8 @@ func send(phone *simulator.Phone, r *http.Request) error {
 }
 
 // fileOf is the file that was picked, or nil.
-func fileOf(r *http.Request) (*simulator.Media, error) {
-	file, head, err := r.FormFile("file")
+func fileOf(r *http.Request, field string) (*simulator.Media, error) {
+	file, head, err := r.FormFile(field)
 	if errors.Is(err, http.ErrMissingFile) {
 		return nil, nil
 	} else if err != nil {
@@ -144,6 +145,26 @@ func revoke(phone *simulator.Phone, r *http.Request) error {
 
 func vote(phone *simulator.Phone, r *http.Request) error {
 	_, err := phone.Vote(r.Context(), r.PostFormValue("chat"), r.PostFormValue("id"), r.PostForm["option"]...)
+	return err
+}
+
+// changeProfile sets what is other than before, so that nobody is told of nothing.
+func changeProfile(phone *simulator.Phone, r *http.Request) error {
+	ctx := r.Context()
+	if name := strings.TrimSpace(r.PostFormValue("name")); name != phone.Name() {
+		if err := phone.SetPushName(ctx, name); err != nil {
+			return err
+		}
+	}
+	if about := strings.TrimSpace(r.PostFormValue("about")); about != phone.About() {
+		if err := phone.SetAbout(ctx, about); err != nil {
+			return err
+		}
+	}
+	picture, err := fileOf(r, "picture")
+	if err == nil && picture != nil {
+		_, err = phone.SetPicture(ctx, picture.Data)
+	}
 	return err
 }
 

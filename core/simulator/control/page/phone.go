@@ -14,6 +14,7 @@ import (
 type phonePage struct {
 	shell
 	Number, Name, LID string
+	About, Picture    string
 	Devices           []deviceRow
 	Chats             []chatRow
 	Chat              *chatView
@@ -42,6 +43,7 @@ type chatRow struct {
 type chatView struct {
 	Chat, Name string
 	Group      bool
+	Typing     string
 	Members    *groupView
 	Messages   []bubble
 	// Reply and Edit are the message that is being answered or changed, if any.
@@ -91,6 +93,8 @@ func (p *page) phone(w http.ResponseWriter, r *http.Request) {
 		shell:  p.shell(r, phone.Name()+" "+phone.Number(), phone.Number()),
 		Number: phone.Number(), Name: phone.Name(), LID: phone.LID(), Quick: []string{"👍", "❤️", "😂", "😮", "😢", "🙏"},
 	}
+	out.About = phone.About()
+	out.Picture, _ = phone.Picture()
 	for _, d := range phone.Companions() {
 		_, last := d.Acked()
 		out.Devices = append(out.Devices, deviceRow{
@@ -142,6 +146,12 @@ func (p *page) nameOf(chat string) string {
 
 func (p *page) chat(phone *simulator.Phone, name, reply, edit string) *chatView {
 	out := &chatView{Chat: name, Name: p.nameOf(name), Group: strings.Contains(name, "@")}
+	switch phone.TypingOf(name) {
+	case simulator.Composing:
+		out.Typing = "typing…"
+	case simulator.Recording:
+		out.Typing = "recording…"
+	}
 	if out.Group {
 		out.Members = p.group(phone, name)
 	}
