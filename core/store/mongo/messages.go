@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -156,6 +157,9 @@ func (s *Store) ListMessages(ctx context.Context, q store.MessageQuery) ([]store
 		filter = append(filter, el("chat", q.Chat))
 	}
 	span := doc()
+	if len(filter) == 0 { // so that an index counts them
+		span = append(span, el("$gte", int64(math.MinInt64)))
+	}
 	if !q.After.IsZero() {
 		span = append(span, el("$gt", q.After.UnixMilli()))
 	}

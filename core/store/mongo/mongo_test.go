@@ -2,6 +2,7 @@ package mongo
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -13,6 +14,9 @@ import (
 	"github.com/wildcathub/wildcat/core/store"
 	"github.com/wildcathub/wildcat/core/store/storetest"
 )
+
+// update lets tests write the files that they compare with.
+var update = flag.Bool("update", false, "write golden files")
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
@@ -55,9 +59,14 @@ func openStore(t *testing.T, cfg Config, deps Deps) *Store {
 	return s
 }
 
+// The whole suite is run, and every query that it makes has an index.
 func TestConformance(t *testing.T) {
-	server(t)
-	storetest.Run(t, func(t *testing.T) store.Store { return openStore(t, Config{}, Deps{}) })
+	uri := server(t)
+	q := &queries{known: map[string]query{}}
+	storetest.Run(t, func(t *testing.T) store.Store {
+		return openStore(t, Config{}, Deps{Monitor: monitors(watch(t), q.monitor())})
+	})
+	t.Run("each query is served by an index", func(t *testing.T) { q.check(t, uri) })
 }
 
 func TestConformanceAfterReopening(t *testing.T) {

@@ -195,7 +195,8 @@ func (s *Store) moveSend(ctx context.Context, m store.SendMove) (store.Send, err
 
 // waysOf is a move as the updates of which one applies.
 func waysOf(m store.SendMove, at *time.Time, op string) []bulkUpdate {
-	filter := doc(el("_id", m.ID), el("state", string(m.From)), el("epoch", doc(el("$lte", number(m.Epoch)))))
+	// The token keeps a repetition out: from sending to sending is a move, too.
+	filter := doc(el("_id", m.ID), el("state", string(m.From)), el("epoch", doc(el("$lte", number(m.Epoch)))), el("op", doc(el("$ne", op))))
 	fields := doc(el("state", string(m.To)), el("epoch", number(m.Epoch)), el("reason", clean(m.Reason)), el("updatedAt", at), el("op", op))
 	if m.To == store.SendSent {
 		fields = append(fields, el("sentAt", at))

@@ -110,6 +110,24 @@ var blobTests = []test{
 			return err
 		})
 	}},
+	{"with equal contents are files of their own", func(t *testing.T, s store.Store) {
+		data := random(1, 2*piece+9)
+		side(t, 12, func(i int) error {
+			got, err := s.PutBlob(t.Context(), store.BlobInfo{ID: fmt.Sprint(i)}, bytes.NewReader(data))
+			if err == nil && got.SHA256 != sum(data) {
+				err = errors.New("wrong hash")
+			}
+			return err
+		})
+		require.NoError(t, s.DeleteBlob(t.Context(), "0"))
+		side(t, 11, func(i int) error {
+			back, _, err := readBlob(s, t, fmt.Sprint(i+1))
+			if err == nil && !bytes.Equal(data, back) {
+				err = fmt.Errorf("file %d is damaged", i+1)
+			}
+			return err
+		})
+	}},
 	{"one of many with the same id is stored", func(t *testing.T, s store.Store) {
 		errs := make([]error, 4)
 		side(t, 4, func(i int) error {

@@ -12,7 +12,7 @@ import bson
 import mongomock
 from mongomock.filtering import filter_applies
 
-from index import Index, order, plan
+from index import Index, choose, order, plan
 
 
 class Failure(Exception):
@@ -162,6 +162,13 @@ class Server:
         if found:
             scratch.insert_many(copy.deepcopy(found))
         return self.first(c, list(scratch.aggregate(stages)), c.get("cursor", {}).get("batchSize", 101))
+
+    def do_explain(self, c):
+        find = c["explain"]
+        indexes = self.collection(dict(find, **{"$db": c["$db"]})).indexes
+        best = choose(indexes, find.get("filter", {}), find.get("sort"))
+        plan = {"stage": "FETCH", "inputStage": {"stage": "IXSCAN", "indexName": best[1].name}} if best else {"stage": "COLLSCAN"}
+        return {"queryPlanner": {"winningPlan": plan}}
 
     def do_getMore(self, c):
         if c["getMore"] not in self.cursors:

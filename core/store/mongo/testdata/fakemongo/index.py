@@ -125,8 +125,8 @@ def implied(partial, asked):
     return True
 
 
-def plan(indexes, query, sort):
-    """The ids in the order of the best index; None if none serves query and sort."""
+def choose(indexes, query, sort):
+    """The best index and what of it to read; None if none serves query and sort."""
     asked = conditions(query)
     sort = list((sort or {}).items())
     best = None
@@ -155,6 +155,12 @@ def plan(indexes, query, sort):
             continue
         if best is None or points > best[0]:
             best = (points, index, prefixes, low, high, at, by)
+    return best
+
+
+def plan(indexes, query, sort):
+    """The ids in the order of the best index; None if there is none."""
+    best = choose(indexes, query, sort)
     if best is None:
         return None
     _, index, prefixes, low, high, at, by = best
