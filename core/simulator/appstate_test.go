@@ -95,6 +95,8 @@ func TestWhatACompanionSetsReachesThePhoneAndItsOtherCompanion(t *testing.T) {
 	require.Equal(t, simulator.ChatSettings{Muted: true, Pinned: true, MarkedUnread: true}, owner.ChatSettings("15550002"))
 	require.Equal(t, "Chosen by a companion", waitEvent(two, anyOf[*events.PushNameSetting]).Action.GetName())
 	require.NotNil(t, owner.AppState(appstate.IndexMute, chat.String()).GetMuteAction())
+	require.NoError(t, two.SendAppState(ctx, appstate.BuildMute(lidOf(s.Phone("15550002")), false, 0)))
+	require.False(t, owner.ChatSettings("15550002").Muted, "the same chat, under its other address")
 }
 
 func TestAPatchOnAnOldVersionIsRefusedAndTheClientCatchesUp(t *testing.T) {
@@ -175,6 +177,7 @@ func TestAppStateSurvivesARestartAndALongOneComesAsASnapshotAndInParts(t *testin
 	require.NoError(t, c.SendAppState(ctx, appstate.BuildArchive(jidOf("15551000"), true, time.Time{}, nil)))
 	c.Disconnect()
 	require.NoError(t, d.WaitOffline(ctx))
+	c.forgetEvents()
 	require.NoError(t, first.Close())
 
 	second := newServer(t, dir)
@@ -189,6 +192,13 @@ func TestAppStateSurvivesARestartAndALongOneComesAsASnapshotAndInParts(t *testin
 	c.renew(true)
 	require.NoError(t, c.Connect())
 	waitEvent(c, func(e *events.Mute) bool { return e.JID.User == "15551119" })
+	c.wait("nothing", func() bool {
+		for _, e := range c.events {
+			m, ok := e.(*events.Message)
+			require.False(t, ok && m.Info.Category == "peer", "a companion is welcomed once")
+		}
+		return true
+	})
 	require.NoError(t, owner.Mute(ctx, "15551000", false, 0))
 	waitEvent(c, func(e *events.Mute) bool { return !e.Action.GetMuted() })
 	require.NoError(t, c.FetchAppState(ctx, appstate.WAPatchRegularHigh, true, false), "all of it once more")

@@ -102,6 +102,19 @@ func (a *account) verifiedName() (waBinary.Node, bool) {
 	return waBinary.Node{Tag: "verified_name", Attrs: waBinary.Attrs{"v": "1"}, Content: raw}, true
 }
 
+// platform is what a new companion is told of its phone's app (whatsmeow's pair.go,
+// handlePairSuccess).
+func (a *account) platform() []waBinary.Node {
+	business := a.look().Business
+	if business == nil {
+		return []waBinary.Node{{Tag: "platform", Attrs: waBinary.Attrs{"name": "android"}}}
+	}
+	return []waBinary.Node{
+		{Tag: "platform", Attrs: waBinary.Attrs{"name": "smba"}},
+		{Tag: "biz", Attrs: waBinary.Attrs{"name": business.Name}},
+	}
+}
+
 // handleBusiness looks up a business profile (whatsmeow's user.go, GetBusinessProfile).
 func (s *Server) handleBusiness(_ *conn, iq *waBinary.Node) ([]waBinary.Node, error) {
 	asked := iq.GetChildByTag("business_profile", "profile")

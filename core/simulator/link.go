@@ -60,11 +60,10 @@ func (p *Phone) link(ctx context.Context, waiting *pairing, adv []byte) (*Device
 			"from": types.ServerJID, "type": "set", "xmlns": "md", "id": waiting.id,
 			"t": fmt.Sprint(p.acct.s.now()),
 		},
-		Content: []waBinary.Node{{Tag: "pair-success", Content: []waBinary.Node{
+		Content: []waBinary.Node{{Tag: "pair-success", Content: append([]waBinary.Node{
 			{Tag: "device-identity", Content: container},
 			{Tag: "device", Attrs: waBinary.Attrs{"jid": d.JID(), "lid": d.LID()}},
-			{Tag: "platform", Attrs: waBinary.Attrs{"name": "android"}},
-		}}},
+		}, p.acct.platform()...)}},
 	})
 	answer, err := waiting.await(ctx, waiting.answer, "the client's signature")
 	if err != nil {

@@ -125,6 +125,10 @@ func TestAClientLooksUpWhoIsOnWhatsAppAndWhatTheyShow(t *testing.T) {
 	require.NoError(t, c.Connect())
 	waitEvent(c, anyOf[*events.Connected])
 	check(c)
+	shop, _ := paired(t, c.s.(*simulator.Server), c.s.(*simulator.Server).Phone("15550002"))
+	linked := waitEvent(shop, anyOf[*events.PairSuccess])
+	require.Equal(t, "Bea's Shop", linked.BusinessName)
+	require.Equal(t, "smba", linked.Platform)
 }
 
 func TestProfilePicturesAreServedInFullAsPreviewAndToWhomTheyAreShown(t *testing.T) {

@@ -2,27 +2,12 @@ package simulator
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"strconv"
 	"sync"
 	"time"
 
 	waBinary "go.mau.fi/whatsmeow/binary"
 	"go.mau.fi/whatsmeow/types"
-)
-
-// ErrTyping says that a state is none of composing, recording and paused.
-var ErrTyping = errors.New("no such typing state")
-
-// Typing is what somebody does in a chat.
-type Typing string
-
-// The states of Typing.
-const (
-	Composing Typing = "composing"
-	Recording Typing = "recording" // a voice message
-	Paused    Typing = "paused"
 )
 
 // presences are who is available, who wants to know, and who types. Only available
@@ -36,7 +21,8 @@ type presences struct {
 	changed   chan struct{} // closed at the next change; nil while nobody waits
 }
 
-type typingKey struct{ from, to string } // numbers
+// typingKey is a number that types, and the number, or the group's JID, that it types to.
+type typingKey struct{ from, to string }
 
 func newPresences() presences {
 	return presences{
@@ -291,82 +277,4 @@ func (p *presences) wait(ctx context.Context, what string, done func() bool) err
 			return contextOrClosed(ctx, what)
 		}
 	}
-}
-
-// handleChatState forwards what a client does in a chat to whoever is available. It is
-// never queued.
-func (s *Server) handleChatState(c *conn, node *waBinary.Node) error {
-	to, _ := node.Attrs["to"].(types.JID)
-	a := s.findAccount(to)
-	children := node.GetChildren()
-	if a == nil || a == c.dev.acct || len(children) != 1 {
-		return nil
-	}
-	state := Typing(children[0].Tag)
-	if state == Composing && text(&children[0], "media") == "audio" {
-		state = Recording
-	}
-	s.forwardTyping(c.dev.acct, a, isHidden(to), state)
-	return nil
-}
-
-// forwardTyping tells the devices of one account what another does in their chat.
-func (s *Server) forwardTyping(from, to *account, hidden bool, state Typing) {
-	if to.blocks(from) {
-		return
-	}
-	s.presences.mu.Lock()
-	s.presences.typing[typingKey{from.number, to.number}] = state
-	s.presences.notify()
-	var there []*Device
-	for d := range s.presences.available {
-		if d.acct == to {
-			there = append(there, d)
-		}
-	}
-	s.presences.mu.Unlock()
-	child := waBinary.Node{Tag: string(state)}
-	if state == Recording {
-		child = waBinary.Node{Tag: string(Composing), Attrs: waBinary.Attrs{"media": "audio"}}
-	}
-	for _, d := range there {
-		if peer := d.connection(); peer != nil {
-			peer.push(waBinary.Node{
-				Tag: "chatstate", Attrs: waBinary.Attrs{"from": from.as(hidden)}, Content: []waBinary.Node{child},
-			})
-		}
-	}
-}
-
-// Typing shows a number what the phone does in their chat.
-func (p *Phone) Typing(ctx context.Context, to string, state Typing) error {
-	number, err := cleanNumber(to)
-	if err != nil {
-		return err
-	}
-	if err = ctx.Err(); err != nil {
-		return err
-	}
-	if state != Composing && state != Recording && state != Paused {
-		return fmt.Errorf("%q: %w", state, ErrTyping)
-	}
-	s := p.acct.s
-	other := s.account(number)
-	if other == nil {
-		return fmt.Errorf("%s: %w", number, ErrUnknownNumber)
-	}
-	s.forwardTyping(p.acct, other, p.acct.look().Migrated != 0, state)
-	return nil
-}
-
-// TypingOf is what a number last showed this phone that it does in their chat; empty for nothing.
-func (p *Phone) TypingOf(number string) Typing {
-	p.acct.s.presences.mu.Lock()
-	defer p.acct.s.presences.mu.Unlock()
-	return p.acct.s.presences.typing[typingKey{number, p.acct.number}]
-}
-
-// WaitTyping waits until a number shows this phone a state in their chat.
-func (p *Phone) WaitTyping(ctx context.Context, number string, state Typing) error {
-	return p.acct.s.presences.wait(ctx, "typing", func() bool { return p.TypingOf(number) == state })
 }

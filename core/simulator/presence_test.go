@@ -87,3 +87,26 @@ func TestOnlyWhoIsAvailableAndAllowedIsToldOfPresence(t *testing.T) {
 	require.NoError(t, other.Presence(ctx, false))
 	require.True(t, waitEvent(c, anyOf[*events.Presence]).Unavailable, "the one before was not shown")
 }
+
+func TestAGroupIsShownWhoTypesInIt(t *testing.T) {
+	s := newServer(t, "")
+	c, _, owner, other := acquainted(t, s)
+	outsider := addPhone(t, s, "15550003")
+	ctx := within(t, 30*time.Second)
+	group, err := owner.CreateGroup(ctx, "Typists", "15550002")
+	require.NoError(t, err)
+	jid, err := types.ParseJID(group)
+	require.NoError(t, err)
+	require.NoError(t, c.SendPresence(ctx, types.PresenceAvailable))
+	require.NoError(t, other.WaitPresence(ctx, "15550001", true))
+	require.NoError(t, outsider.Typing(ctx, group, simulator.Composing))
+	require.NoError(t, other.Typing(ctx, group, simulator.Recording))
+	seen := waitEvent(c, anyOf[*events.ChatPresence])
+	require.Equal(t, jid, seen.Chat)
+	require.Contains(t, []string{other.LID(), "15550002"}, seen.Sender.User)
+	require.Equal(t, types.ChatPresenceMediaAudio, seen.Media)
+	require.NoError(t, c.SendChatPresence(ctx, jid, types.ChatPresenceComposing, types.ChatPresenceMediaText))
+	require.NoError(t, other.WaitTypingIn(ctx, group, "15550001", simulator.Composing))
+	require.Empty(t, other.TypingIn(group, "15550003"))
+	require.Empty(t, other.TypingOf("15550001"))
+}
