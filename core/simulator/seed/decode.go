@@ -96,6 +96,8 @@ func (d *decoder) decode(n *yaml.Node, v reflect.Value, path string) {
 		d.object(n, v, path)
 	case v.Kind() == reflect.Slice:
 		d.list(n, v, path)
+	case v.Kind() == reflect.Map:
+		d.texts(n, v, path)
 	default:
 		d.scalar(n, v)
 	}
@@ -142,6 +144,20 @@ func fieldsOf(t reflect.Type) (byName map[string]int, names []string) {
 		}
 	}
 	return byName, names
+}
+
+// texts reads names and texts.
+func (d *decoder) texts(n *yaml.Node, v reflect.Value, path string) {
+	if n.Kind != yaml.MappingNode {
+		d.problem(n, "expected names and texts, not %s", describe(n))
+		return
+	}
+	v.Set(reflect.MakeMap(v.Type()))
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		value := reflect.New(v.Type().Elem()).Elem()
+		d.decode(n.Content[i+1], value, path+"."+n.Content[i].Value)
+		v.SetMapIndex(reflect.ValueOf(n.Content[i].Value), value)
+	}
 }
 
 func (d *decoder) list(n *yaml.Node, v reflect.Value, path string) {

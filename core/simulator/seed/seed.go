@@ -18,11 +18,17 @@ import (
 	"strings"
 
 	"gopkg.in/yaml.v3"
+
+	"github.com/wildcathub/wildcat/core/simulator"
 )
 
 // Seed is what a file says.
 type Seed struct {
 	Phones []Phone `yaml:"phones"`
+	Groups []Group `yaml:"groups"`
+	// Faults are in force from the start; see docs/sandbox.md. They are not kept over a
+	// restart, but this file may be.
+	Faults []simulator.Fault `yaml:"faults"`
 
 	dir string // of the file; pictures are named from there
 }
@@ -33,8 +39,31 @@ type Phone struct {
 	Number string `yaml:"number"`
 	// Name is what the phone calls itself.
 	Name string `yaml:"name"`
+	// About is the line under the name.
+	About string `yaml:"about"`
+	// Picture is a JPEG file, named from the folder of this one.
+	Picture string `yaml:"picture"`
+	// Business makes the account one.
+	Business *simulator.Business `yaml:"business"`
+	// Contacts are in the phone's address book, which its companions get.
+	Contacts []Contact `yaml:"contacts"`
 	// Replies are the texts that the phone answers by itself; the first pattern that matches counts.
 	Replies []Reply `yaml:"replies"`
+}
+
+// Contact is an entry of an address book.
+type Contact struct {
+	Number string `yaml:"number"`
+	Name   string `yaml:"name"`
+}
+
+// Group is a group: the one that the owner made under the subject.
+type Group struct {
+	Subject     string   `yaml:"subject"`
+	Description string   `yaml:"description"`
+	Owner       string   `yaml:"owner"`
+	Members     []string `yaml:"members"`
+	Admins      []string `yaml:"admins"`
 }
 
 // Reply is one automatic answer.

@@ -1,7 +1,10 @@
 package seed_test
 
 import (
+	"bytes"
 	"context"
+	"image"
+	"image/jpeg"
 	"os"
 	"path/filepath"
 	"strings"
@@ -43,6 +46,14 @@ func TestAllMistakesOfAFileAreReportedWithTheirPlaces(t *testing.T) {
 				"12:1: unknown field \"rules\"",
 			},
 		},
+		"in groups, contacts and faults": {
+			"phones:\n- {number: 15550001, contacts: [{number: x, name: A}, {number: 15550002}], picture: none.jpg, business: {}}\ngroups:\n- {subject: A, owner: 15550009}\n- {owner: 15550001, members: [], admins: [15550001]}\nfaults:\n- {action: explode}\n- {action: drop, direction: out, nth: many}\n",
+			[]string{
+				`2:42: "x" is no phone number`, `2:55: a contact without a name`, `2:85: stat `, `2:105: a business without a name`,
+				`4:23: no phone of this file has the number 15550009`, `5:3: a group without a subject`, `5:43: 15550001 is not among the members`,
+				`7:3: invalid fault: action "explode"`, `8:39: expected a whole number, not "many"`,
+			},
+		},
 		"a list in place of values":  {"- a\n", []string{"1:1: expected keys and values, not a list"}},
 		"a value in place of a list": {"phones: {number: 1}\n", []string{"1:9: expected a list, not keys and values"}},
 		"no YAML":                    {"phones: [\n", []string{"did not find expected node content"}},
@@ -69,25 +80,73 @@ func TestAllMistakesOfAFileAreReportedWithTheirPlaces(t *testing.T) {
 	require.Empty(t, s.Phones)
 }
 
+const whole = `phones:
+- number: +15550001
+  name: Bot
+  about: Answers
+  picture: bot.jpg
+  business: {name: Bot Ltd, email: bot@example.com, categories: {"1": Robots}}
+  contacts: [{number: 15550002, name: Ann Abel}]
+  replies: [{pattern: 'hi (\w+)', reply: 'hello $1'}]
+- {number: 15550002}
+- {number: 15550003}
+groups:
+- {subject: Team, description: us, owner: 15550001, members: [15550002, +15550003], admins: [15550002]}
+faults:
+- {action: delay, direction: out, tag: message, delay_ms: 5, probability: 0.5, seed: 7}
+`
+
 func TestASeedIsAppliedAgainOverTheSameState(t *testing.T) {
-	s, err := seed.Load(write(t, "phones:\n- {number: +15550001, name: Bot, replies: [{pattern: 'hi (\\w+)', reply: 'hello $1'}]}\n- {number: 15550002}\n"))
+	path := write(t, whole)
+	var picture bytes.Buffer
+	require.NoError(t, jpeg.Encode(&picture, image.NewGray(image.Rect(0, 0, 64, 64)), nil))
+	require.NoError(t, os.WriteFile(filepath.Join(filepath.Dir(path), "bot.jpg"), picture.Bytes(), 0o600))
+	s, err := seed.Load(path)
 	require.NoError(t, err)
 	dir := t.TempDir()
+	var pictureID, jid string
 	for round := range 2 {
 		server, err := simulator.New(simulator.Options{Dir: dir})
 		require.NoError(t, err)
 		require.NoError(t, server.Start("127.0.0.1:0"))
 		require.NoError(t, s.Apply(t.Context(), server))
-		require.Len(t, server.Phones(), 2)
-		require.Equal(t, "Bot", server.Phone("15550001").Name())
+		require.Len(t, server.Phones(), 3)
+		bot := server.Phone("15550001")
+		require.Equal(t, "Bot", bot.Name())
+		require.Equal(t, "Answers", bot.About())
+		require.Equal(t, "Robots", bot.Business().Categories["1"])
+		require.Equal(t, "Ann Abel", bot.Contacts()[0].FullName)
+		id, data := bot.Picture()
+		require.Equal(t, picture.Bytes(), data)
+		require.Len(t, server.Faults(), 1)
+		require.Len(t, server.Groups(), 1)
+		group := server.Groups()[0]
+		require.Equal(t, "us", group.Description)
+		require.Len(t, group.Members, 3)
+		if round > 0 {
+			require.Equal(t, []string{pictureID, jid}, []string{id, group.JID}, "the second time nothing is made anew")
+		}
+		pictureID, jid = id, group.JID
 		ann := server.Phone("15550002")
 		_, err = ann.SendText(t.Context(), "15550001", "hi bot")
 		require.NoError(t, err)
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-		got, err := ann.WaitReceived(ctx, round+1)
+		got, err := ann.WaitMessage(ctx, func(m simulator.Message) bool { return m.N > round && m.Text == "hello bot" })
 		cancel()
 		require.NoError(t, err)
-		require.Equal(t, "hello bot", got[round].Text)
+		require.Equal(t, "15550001", got.From)
 		require.NoError(t, server.Close())
 	}
+}
+
+func TestTheExampleSeedIsGood(t *testing.T) {
+	s, err := seed.Load(filepath.Join("..", "..", "..", "examples", "sandbox", "seed.yaml"))
+	require.NoError(t, err)
+	require.NotEmpty(t, s.Phones)
+	require.NotEmpty(t, s.Groups)
+	server, err := simulator.New(simulator.Options{})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, server.Close()) }()
+	require.NoError(t, s.Apply(t.Context(), server))
+	require.Len(t, server.Phones(), len(s.Phones))
 }
