@@ -151,7 +151,7 @@ func TestCloseCutsOffAnUploadAndLeavesNothingOfIt(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, s.Start("127.0.0.1:0"))
 	c, _ := paired(t, s, addPhone(t, s, "15550001"))
-	conn, err := c.DangerousInternals().RefreshMediaConn(within(t, 30*time.Second), true)
+	conn, err := c.mediaConn()
 	require.NoError(t, err)
 	body, feed := io.Pipe()
 	token := strings.Repeat("A", 43) + "="

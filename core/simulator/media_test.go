@@ -115,7 +115,7 @@ func TestAClientUploadsAndDownloadsEveryKindOfMedia(t *testing.T) {
 			got, err := c.Download(ctx, part)
 			require.NoError(t, err)
 			require.Equal(t, noise(9, 5000), got)
-			got, err = c.DownloadAny(ctx, &waE2E.Message{DocumentMessage: part})
+			got, err = c.DownloadAny(ctx, &waE2E.Message{DocumentMessage: part}) //nolint:staticcheck // some clients still use it
 			require.NoError(t, err)
 			require.Equal(t, noise(9, 5000), got)
 			part.URL = nil // by host and direct path
@@ -213,6 +213,11 @@ func TestAPathIsServedOnlyAsItWasHandedOut(t *testing.T) {
 	require.Len(t, s.Media(), 1, "an upload sweeps what has expired")
 }
 
+// mediaConn is what the client learns of the media host, asked anew.
+func (c *client) mediaConn() (*whatsmeow.MediaConn, error) {
+	return c.DangerousInternals().RefreshMediaConn(within(c.t, 30*time.Second), true) //nolint:staticcheck // nothing else tells the auth
+}
+
 // upload posts a body as whatsmeow does, with what mangle makes of the request.
 func upload(t testing.TB, s *simulator.Server, auth string, body []byte, mangle func(*http.Request)) int {
 	t.Helper()
@@ -237,8 +242,7 @@ func TestAnUploadThatIsNotWhatItSaysIsRefused(t *testing.T) {
 	clock := new(clock)
 	s := start(t, simulator.Options{Dir: dir, MediaLimit: 10_000, Clock: clock.now})
 	c, d := paired(t, s, addPhone(t, s, "15550001"))
-	ctx := within(t, 30*time.Second)
-	conn, err := c.DangerousInternals().RefreshMediaConn(ctx, true)
+	conn, err := c.mediaConn()
 	require.NoError(t, err)
 	require.Len(t, conn.Hosts, 2)
 	edit := func(f func(q map[string][]string)) func(*http.Request) {
@@ -287,7 +291,7 @@ func TestAnUploadThatIsNotWhatItSaysIsRefused(t *testing.T) {
 
 	clock.advance(6 * time.Hour)
 	require.Equal(t, 401, upload(t, s, conn.Auth, noise(7, 10), func(*http.Request) {}), "auth has expired")
-	conn, err = c.DangerousInternals().RefreshMediaConn(ctx, true)
+	conn, err = c.mediaConn()
 	require.NoError(t, err)
 	require.Equal(t, 200, upload(t, s, conn.Auth, noise(7, 10), func(*http.Request) {}))
 	require.NoError(t, d.Unlink())

@@ -4,9 +4,10 @@ import (
 	"bytes"
 	"image"
 	"image/color"
-	_ "image/gif" // what thumbnailOf can read
 	"image/jpeg"
-	_ "image/png"
+
+	_ "image/gif" // what thumbnailOf can read beside JPEG
+	_ "image/png" // likewise
 )
 
 const (

@@ -141,7 +141,7 @@ func TestAClientDownloadsEveryKindOfMediaThatAPhoneSends(t *testing.T) {
 		data, err := c.Download(ctx, part)
 		require.NoError(t, err, name)
 		require.Equal(t, tc.media.Data, data, name)
-		data, err = c.DownloadAny(ctx, evt.Message)
+		data, err = c.DownloadAny(ctx, evt.Message) //nolint:staticcheck // some clients still use it
 		require.NoError(t, err, name)
 		require.Equal(t, tc.media.Data, data, name)
 		to, err := os.Create(filepath.Join(t.TempDir(), "file"))
