@@ -8,6 +8,7 @@ CC      ?= cc
 CROSS   ?= linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 ROUNDS  ?= 50
 SEED    ?= 1
+CROWD   ?= 100,10000
 
 .DEFAULT_GOAL := help
 
@@ -42,6 +43,9 @@ bench: ## Measure against floors taken in the same run; prints a table and write
 crash: ## Kill the real hub at every named point and at random (ROUNDS, SEED)
 	WILDCAT_CRASH_ROUNDS=$(ROUNDS) WILDCAT_CRASH_SEED=$(SEED) $(GO) test -count=1 -timeout 80m -run 'Crash' -v ./core/app/crash/
 
+crowd: ## Let 100 simulated accounts exchange 10,000 messages (CROWD=ACCOUNTS,MESSAGES)
+	SIMULATOR_CROWD=$(CROWD) $(GO) test -count=1 -timeout 30m -run 'Crowd' -v ./core/simulator/
+
 demo: ## See the main job work, end to end, with no phone (DEMOFLAGS=--database=mongodb://... stores there)
 	$(GO) run ./cmd/wildcat demo $(DEMOFLAGS)
 
@@ -53,4 +57,4 @@ cross: ## Build for every supported platform (CROSS names others)
 vuln: ## Check for known vulnerabilities (needs the network)
 	$(TOOL) govulncheck ./...
 
-.PHONY: help build test test-mongo race lint fmt gen bench crash demo cross vuln
+.PHONY: help build test test-mongo race lint fmt gen bench crash crowd demo cross vuln

@@ -72,8 +72,9 @@ func (p *Phone) link(ctx context.Context, waiting *pairing, adv []byte) (*Device
 	}
 	if err = p.checkSignature(answer, waiting.data.GetEIdent(), details); err != nil {
 		if text(answer, "type") == "result" {
-			// It has stored the pairing and believes in it: it has to be told.
-			c.end(true, streamError(401))
+			// It has stored the pairing and believes in it. What happens next is what tells it that
+			// it is wrong: it logs in, and is refused.
+			c.end(true, streamError(515))
 		} else {
 			c.end(true)
 		}

@@ -73,20 +73,6 @@ func TestAWrongCodeMayBeCorrected(t *testing.T) {
 	waitEvent(c, anyOf[*events.Connected])
 }
 
-func TestACodeExpiresWithItsConnection(t *testing.T) {
-	s, clock := newServerAt(t)
-	owner := addPhone(t, s, "15550001")
-	ctx := within(t, 60*time.Second)
-	c := newClient(t, s)
-	_, shown := c.showCodes()
-	code := c.askForCode("15550001")
-	clock.Advance(160 * time.Second)
-	require.Equal(t, whatsmeow.QRChannelTimeout, last(shown))
-	require.Eventually(t, func() bool { return s.Stats().Connections == 0 }, 10*time.Second, time.Millisecond)
-	_, err := owner.EnterCode(ctx, code)
-	require.ErrorIs(t, err, simulator.ErrCodeExpired)
-}
-
 func TestAMalformedRequestForACodeIsRefused(t *testing.T) {
 	s := newServer(t, "")
 	addPhone(t, s, "15550001")

@@ -3,6 +3,7 @@ package simulator_test
 import (
 	"encoding/hex"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -36,13 +37,14 @@ func newGate(t *testing.T, p *process) *gate {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	g := &gate{t: t, p: p, ln: ln}
+	addr := p.addr // the same after a restart
 	g.work.Go(func() {
 		for {
 			in, err := ln.Accept()
 			if err != nil {
 				return
 			}
-			out, err := net.Dial("tcp", p.addr)
+			out, err := net.Dial("tcp", addr)
 			if err != nil {
 				_ = in.Close()
 				continue
@@ -120,6 +122,23 @@ func (p *process) companions(number string) []string {
 	return nil
 }
 
+func (p *process) pending(number string) (n int) {
+	p.t.Helper()
+	var out struct {
+		Devices []struct {
+			JID     string
+			Pending int
+		}
+	}
+	p.call("GET", "/sandbox/devices", nil, &out)
+	for _, d := range out.Devices {
+		if strings.HasPrefix(d.JID, number+":") {
+			n += d.Pending
+		}
+	}
+	return n
+}
+
 // A client stores the pairing before it signs, so from then on it believes that it is paired,
 // and a login that is refused makes it delete itself. Whatever is lost after that, the signature
 // or the answer to it, and although the server is killed: the client is a companion.
@@ -165,6 +184,8 @@ func TestAServerThatIsKilledWhileAClientPairsKnowsTheClient(t *testing.T) {
 			require.Eventually(t, func() bool { return len(p.received("15550002")) == 1 }, 20*time.Second, time.Millisecond)
 			p.call("POST", "/sandbox/phones/15550002/send", map[string]string{"to": "15550001", "text": "indeed"}, nil)
 			require.Equal(t, []string{"indeed"}, c.waitTexts(1))
+			require.Eventually(t, func() bool { return p.pending("15550001") == 0 }, 20*time.Second, time.Millisecond)
+			c.send("15550002", "good night") // the receipt is out: whatsmeow minds a close that overtakes it
 		})
 	}
 }

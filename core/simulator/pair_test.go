@@ -23,6 +23,7 @@ func (c *client) showCodes() ([]string, <-chan whatsmeow.QRChannelItem) {
 	require.NoError(c.t, c.Connect())
 	codes := waitEvent(c, anyOf[*events.QR]).Codes
 	require.Len(c.t, codes, 6)
+	require.Equal(c.t, codes[0], (<-shown).Code) // whatsmeow closes the channel with no regard to who writes to it
 	return codes, shown
 }
 
@@ -60,6 +61,7 @@ func TestAConnectionWhoseCodesRanOutIsEnded(t *testing.T) {
 	ctx := within(t, 30*time.Second)
 	c := newClient(t, s)
 	codes, shown := c.showCodes()
+	code := c.askForCode("15550001")
 	clock.Advance(160*time.Second - 1)
 	require.Equal(t, 1, s.Stats().Connections)
 	clock.Advance(1)
@@ -68,6 +70,8 @@ func TestAConnectionWhoseCodesRanOutIsEnded(t *testing.T) {
 		_, err := owner.LinkQR(ctx, code)
 		require.ErrorIs(t, err, simulator.ErrQRExpired)
 	}
+	_, err := owner.EnterCode(ctx, code)
+	require.ErrorIs(t, err, simulator.ErrCodeExpired)
 	require.Empty(t, owner.Companions())
 	c.renew(false) // a new attempt gets new codes
 	c.forgetEvents()
@@ -168,7 +172,7 @@ func TestAPhoneRefusesAClientThatSignsWrongly(t *testing.T) {
 	c.Store.IdentityKey = &keys.KeyPair{Pub: c.Store.IdentityKey.Pub, Priv: keys.NewKeyPair().Priv}
 	_, err := owner.LinkQR(ctx, codes[0])
 	require.ErrorIs(t, err, simulator.ErrPairRefused)
-	waitEvent(c, anyOf[*events.LoggedOut])
+	require.True(t, waitEvent(c, anyOf[*events.LoggedOut]).OnConnect)
 	require.Equal(t, []*simulator.Device{other}, owner.Companions())
 	require.Nil(t, s.Device("15550001:2@s.whatsapp.net"))
 	_, err = friend.SendText(ctx, "15550001", "not to the refused one")

@@ -119,7 +119,10 @@ func (s *Server) forgetRefs(p *pairing) {
 func (s *Server) expirePairing(p *pairing) {
 	s.mu.Lock()
 	late := p.claimed
-	s.forgetRefs(p)
+	if !late {
+		s.forgetRefs(p)
+		s.dropCode(p)
+	}
 	s.mu.Unlock()
 	if !late {
 		p.c.end(false)
