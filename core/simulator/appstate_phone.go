@@ -109,6 +109,11 @@ func (st *appState) encode(o *outgoing, info appstate.PatchInfo) error {
 	if st.collections[info.Type] == nil {
 		return fmt.Errorf("collection %q: %w", info.Type, errPatchRefused)
 	}
+	for _, m := range info.Mutations {
+		if len(m.Index) == 0 || m.Value == nil {
+			return fmt.Errorf("%w: a mutation without index or value", errPatchRefused)
+		}
+	}
 	raw, err := st.proc.EncodePatch(ctx, st.store.latest(), st.store.version(info.Type), info)
 	if err != nil {
 		return fmt.Errorf("encode app state: %w", err)
@@ -124,12 +129,21 @@ func (st *appState) encode(o *outgoing, info appstate.PatchInfo) error {
 func (st *appState) edit(info appstate.PatchInfo) error {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	o := st.a.s.outgoing(st.a.s.begin())
-	err := st.prepare(o)
-	if err == nil {
-		err = st.encode(o, info)
+	if err := st.prepared(); err != nil {
+		return err
 	}
-	if err != nil {
+	o := st.a.s.outgoing(st.a.s.begin())
+	if err := st.encode(o, info); err != nil {
+		return err
+	}
+	return st.commit(o)
+}
+
+// prepared does what [appState.prepare] does and makes it durable, whatever comes of the
+// change that follows; mu is held.
+func (st *appState) prepared() error {
+	o := st.a.s.outgoing(st.a.s.begin())
+	if err := st.prepare(o); err != nil {
 		return err
 	}
 	return st.commit(o)
@@ -284,7 +298,7 @@ func (p *Phone) RotateAppStateKey(ctx context.Context, share bool) error {
 	st := &p.acct.state
 	st.mu.Lock()
 	o := st.a.s.outgoing(st.a.s.begin())
-	err := st.prepare(o)
+	err := st.prepared()
 	if err == nil {
 		err = st.newKey(o.b)
 	}

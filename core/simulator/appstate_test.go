@@ -70,6 +70,8 @@ func TestANewCompanionLearnsItsNameAndFollowsThePhonesAppState(t *testing.T) {
 	require.False(t, settings.MutedUntil.IsZero())
 	require.ErrorIs(t, owner.Mute(ctx, "12", true, 0), simulator.ErrNumber)
 	require.ErrorContains(t, owner.EditAppState(ctx, appstate.PatchInfo{Type: "no_such"}), "no_such")
+	empty := appstate.PatchInfo{Type: appstate.WAPatchRegular, Mutations: []appstate.MutationInfo{{}}}
+	require.ErrorContains(t, owner.EditAppState(ctx, empty), "without index")
 }
 
 func TestWhatACompanionSetsReachesThePhoneAndItsOtherCompanion(t *testing.T) {

@@ -19,6 +19,11 @@
 // again after each login, until the device acknowledges it. A phone is a device whose
 // queue is emptied in this process (phone_receive.go).
 //
+// What an account's devices agree on is an appState (appstate.go): encrypted patches, which
+// the server keeps and the phone reads. What others look up is its profile (profile.go, privacy.go,
+// lookup.go, picture.go, business.go). A companion that is ready for the first time is welcomed
+// (welcome.go) with the keys of the one and the past (history.go).
+//
 // # What it asserts
 //
 // While it runs it checks itself and its clients; see [Server.Violations].

@@ -2,6 +2,8 @@ package simulator
 
 import (
 	"context"
+	"crypto/rand"
+	"fmt"
 	"strconv"
 	"sync"
 	"time"
@@ -229,6 +231,38 @@ func (p *Phone) Presence(ctx context.Context, available bool) error {
 		return err
 	}
 	return p.acct.s.setAvailable(p.dev, 0, available)
+}
+
+// Trust hands a number's companions the token that lets them look at this phone's presence
+// and picture without being a stranger, as WhatsApp does once two have written to each other
+// (whatsmeow's notification.go, handlePrivacyTokenNotification).
+func (p *Phone) Trust(ctx context.Context, number string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	ref, err := p.acct.s.chat(number)
+	if err != nil {
+		return err
+	}
+	if ref.peer == nil {
+		return fmt.Errorf("%s: %w", number, ErrChat)
+	}
+	token := make([]byte, 16)
+	_, _ = rand.Read(token) // never fails, by its contract
+	o := p.acct.s.outgoing(p.acct.s.begin())
+	for _, d := range ref.peer.all() {
+		if d.id == 0 {
+			continue
+		}
+		o.add(d, o.notice("privacy_token", p.acct.pn(), waBinary.Node{Tag: "tokens", Content: []waBinary.Node{{
+			Tag: "token",
+			Attrs: waBinary.Attrs{
+				"jid": ref.peer.pn(), "type": "trusted_contact", "t": strconv.FormatInt(p.acct.s.now(), 10),
+			},
+			Content: token,
+		}}}))
+	}
+	return o.commit()
 }
 
 // PresenceOf says whether a number is available and when it was last; zero for never, and

@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"go.mau.fi/whatsmeow"
 	"go.mau.fi/whatsmeow/types"
 	"go.mau.fi/whatsmeow/types/events"
 
@@ -109,4 +110,20 @@ func TestAGroupIsShownWhoTypesInIt(t *testing.T) {
 	require.NoError(t, other.WaitTypingIn(ctx, group, "15550001", simulator.Composing))
 	require.Empty(t, other.TypingIn(group, "15550003"))
 	require.Empty(t, other.TypingOf("15550001"))
+}
+
+func TestATokenMakesAContactTrusted(t *testing.T) {
+	s := newServer(t, "")
+	c, d, _, other := acquainted(t, s)
+	c.ErrorOnSubscribePresenceWithoutToken = true
+	ctx := within(t, 30*time.Second)
+	require.NoError(t, c.SendPresence(ctx, types.PresenceAvailable))
+	require.ErrorIs(t, c.SubscribePresence(ctx, jidOf("15550002")), whatsmeow.ErrNoPrivacyToken)
+	require.NoError(t, other.Trust(ctx, "15550001"))
+	require.Eventually(t, func() bool { // there is no event for it
+		return c.SubscribePresence(ctx, jidOf("15550002")) == nil
+	}, 10*time.Second, time.Millisecond)
+	require.NoError(t, d.WaitDrained(ctx))
+	require.True(t, waitEvent(c, anyOf[*events.Presence]).Unavailable)
+	require.ErrorIs(t, other.Trust(ctx, "15559999"), simulator.ErrUnknownNumber)
 }

@@ -70,11 +70,7 @@ func (s *Server) loadWelcome(parts []string, _ []byte) error {
 func (st *appState) ready() (*waE2E.ProtocolMessage, error) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	o := st.a.s.outgoing(st.a.s.begin())
-	if err := st.prepare(o); err != nil {
-		return nil, err
-	}
-	if err := st.commit(o); err != nil {
+	if err := st.prepared(); err != nil {
 		return nil, err
 	}
 	return st.share(), nil
