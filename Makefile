@@ -40,8 +40,8 @@ gen: ## Regenerate what is generated (the connector protocol)
 bench: ## Measure against floors taken in the same run; prints a table and writes bench.json
 	$(GO) run ./cmd/wildcat-bench -out bench.json
 
-crash: ## Kill the real hub at every named point and at random (ROUNDS, SEED)
-	WILDCAT_CRASH_ROUNDS=$(ROUNDS) WILDCAT_CRASH_SEED=$(SEED) $(GO) test -count=1 -timeout 80m -run 'Crash' -v ./core/app/crash/
+crash: ## Kill the real hub at every named point and at random (ROUNDS, SEED, DATABASE=mongodb://...)
+	WILDCAT_CRASH_DATABASE='$(DATABASE)' WILDCAT_CRASH_ROUNDS=$(ROUNDS) WILDCAT_CRASH_SEED=$(SEED) $(GO) test -count=1 -timeout 80m -run 'Crash' -v ./core/app/crash/
 
 crowd: ## Let 100 simulated accounts exchange 10,000 messages (CROWD=ACCOUNTS,MESSAGES)
 	SIMULATOR_CROWD=$(CROWD) $(GO) test -count=1 -timeout 30m -run 'Crowd' -v ./core/simulator/

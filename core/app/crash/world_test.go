@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/wildcathub/wildcat/core/scenario"
+	"github.com/wildcathub/wildcat/core/store/mongo"
 )
 
 const (
@@ -36,6 +38,22 @@ type world struct {
 	asked   []string
 }
 
+// database is the part of the configuration that says where the hub stores: in a MongoDB
+// database of the story's own where WILDCAT_CRASH_DATABASE names a server, else in a file.
+func database(t *testing.T) string {
+	uri := os.Getenv("WILDCAT_CRASH_DATABASE")
+	if uri == "" {
+		return ""
+	}
+	name := fmt.Sprintf("wildcat_test_%016x", rand.Uint64())
+	t.Cleanup(func() {
+		if err := mongo.Drop(context.Background(), uri, name); err != nil {
+			t.Error(err)
+		}
+	})
+	return fmt.Sprintf("database: {uri: %q, name: %q}\n", uri, name)
+}
+
 func newWorld(ctx context.Context, t *testing.T, exe, connector string) (*world, error) {
 	w := &world{dir: t.TempDir(), exe: exe}
 	w.log = filepath.Join(w.dir, "crashes")
@@ -58,10 +76,10 @@ func newWorld(ctx context.Context, t *testing.T, exe, connector string) (*world,
 		return nil, err
 	}
 	text := fmt.Sprintf(`server: {port: 0}
-whatsapp: {network: sandbox, url: %q, reconnect: {min: 100ms, max: 1s}}
+%swhatsapp: {network: sandbox, url: %q, reconnect: {min: 100ms, max: 1s}}
 rules: {replies_per_minute: 6000, files: [{file: %q}]}
 connectors: [{name: jsonl, use: %q, with: {path: %q}}]
-`, w.process.URL, filepath.Join(source, "scripts", "ping.lua"), connector, w.lines)
+`, database(t), w.process.URL, filepath.Join(source, "scripts", "ping.lua"), connector, w.lines)
 	if err := os.WriteFile(w.config, []byte(text), 0o600); err != nil {
 		return nil, err
 	}

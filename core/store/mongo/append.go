@@ -133,7 +133,7 @@ func (s *Store) putBody(ctx context.Context, ev *sdk.Event, body []byte) (string
 
 // runAppends stores what came at the same time. Each event is its own commit; all of
 // them together are a few round trips.
-func (s *Store) runAppends(ops []*appending) {
+func (s *Store) runAppends(ops []*appending) (after func()) {
 	start := time.Now()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*callTimeout)
 	defer cancel()
@@ -162,8 +162,10 @@ func (s *Store) runAppends(ops []*appending) {
 	s.lanes.write.Unlock()
 	s.markSent(ctx, ops)
 	s.metrics.flushed(len(ops), time.Since(start))
-	if err := s.flushChats(ctx, false); err != nil {
-		s.log.Debug("counters of chats were not written yet", "err", err)
+	return func() {
+		if err := s.flushChats(context.Background(), false); err != nil {
+			s.log.Debug("counters of chats were not written yet", "err", err)
+		}
 	}
 }
 

@@ -11,7 +11,7 @@ const maxBatch = 256
 // batcher lets operations that come at the same time share their round trips: it takes
 // what is queued at once and never waits for more, so that a lone caller loses nothing.
 type batcher[T any] struct {
-	run func([]T)
+	run func([]T) (after func())
 
 	mu      sync.Mutex
 	queue   []*queued[T]
@@ -27,8 +27,8 @@ type queued[T any] struct {
 }
 
 // startBatcher runs run, one batch at a time, until drain. run leaves each operation's
-// outcome in the operation.
-func startBatcher[T any](run func([]T)) *batcher[T] {
+// outcome in the operation, and may return what is to be done once the callers know.
+func startBatcher[T any](run func([]T) (after func())) *batcher[T] {
 	b := &batcher[T]{run: run, wake: make(chan struct{}, 1), stopped: make(chan struct{})}
 	go b.loop()
 	return b
@@ -82,9 +82,12 @@ func (b *batcher[T]) loop() {
 		for i, q := range batch {
 			ops[i] = q.op
 		}
-		b.run(ops)
+		after := b.run(ops)
 		for _, q := range batch {
 			close(q.done)
+		}
+		if after != nil {
+			after()
 		}
 	}
 }

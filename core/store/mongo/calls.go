@@ -19,7 +19,7 @@ const (
 	// it the caller learns that nothing can be stored now, and decides.
 	tryTimeout  = 10 * time.Second
 	callTimeout = 15 * time.Second
-	maxTries    = 4
+	maxTries    = 6
 	firstWait   = 20 * time.Millisecond
 )
 
@@ -92,8 +92,12 @@ func uncertain(err error) bool {
 	if mongo.IsNetworkError(err) || mongo.IsTimeout(err) {
 		return true
 	}
+	// No server that can be written, a connection that was refused or broke before its first
+	// command, and a pool that was emptied since another call's connection broke.
 	var selection topology.ServerSelectionError
-	if errors.As(err, &selection) {
+	var connection topology.ConnectionError
+	var pool interface{ Retryable() bool }
+	if errors.As(err, &selection) || errors.As(err, &connection) || errors.As(err, &pool) && pool.Retryable() {
 		return true
 	}
 	return slices.ContainsFunc(mongo.ErrorCodes(err), func(c int) bool { return slices.Contains(transient(), c) })

@@ -24,7 +24,7 @@ type settling struct {
 	sends      []sendDoc
 	deliveries []deliveryDoc
 
-	row  eventDoc // what the database says
+	row  eventDoc // what the database says; until it is asked, what the caller says
 	err  error
 	done bool
 }
@@ -52,7 +52,10 @@ func (s *Store) newSettling(st *store.Settlement) (*settling, error) {
 	if st.Verdict == nil {
 		return nil, errors.New("no verdict")
 	}
-	op := &settling{event: st.EventID, epoch: st.Epoch, verdict: bytes.Clone(st.Verdict)}
+	op := &settling{
+		event: st.EventID, epoch: st.Epoch, verdict: bytes.Clone(st.Verdict),
+		row: eventDoc{ID: st.EventID, Account: st.Account, Chat: st.Chat, Seq: number(st.Seq)},
+	}
 	for i := range st.Sends {
 		x, err := s.newSendDoc(&st.Sends[i])
 		if err != nil {
@@ -74,12 +77,13 @@ func (s *Store) newSettling(st *store.Settlement) (*settling, error) {
 }
 
 // runSettles settles what came at the same time: each step is one round trip for all.
-func (s *Store) runSettles(ops []*settling) {
+func (s *Store) runSettles(ops []*settling) (after func()) {
 	start := time.Now()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*callTimeout)
 	defer cancel()
 	s.settleAll(ctx, ops)
 	s.metrics.flushed(len(ops), time.Since(start))
+	return nil
 }
 
 func (s *Store) settleAll(ctx context.Context, ops []*settling) {
@@ -106,6 +110,11 @@ func (s *Store) settleAll(ctx context.Context, ops []*settling) {
 	}
 }
 
+func (op *settling) lane() string { return laneOf(op.row.Account, op.row.Chat) }
+
+// childless tells that nothing but the verdict follows, so that the event is done with it.
+func (op *settling) childless() bool { return len(op.sends)+len(op.deliveries) == 0 }
+
 // pending are those that still have a way to go, in the order of their numbers.
 func pending(ops []*settling) []*settling {
 	var out []*settling
@@ -115,20 +124,30 @@ func pending(ops []*settling) []*settling {
 		}
 	}
 	slices.SortStableFunc(out, func(a, b *settling) int {
-		return cmp.Or(cmp.Compare(a.row.Open, b.row.Open), cmp.Compare(a.row.Seq, b.row.Seq))
+		return cmp.Or(cmp.Compare(a.lane(), b.lane()), cmp.Compare(a.row.Seq, b.row.Seq))
 	})
 	return out
 }
 
 func (s *Store) settleRound(ctx context.Context, ops []*settling) error {
-	if err := s.judge(ctx, ops); err != nil {
+	// The rule is that none has a verdict yet, and that the caller knows the event.
+	if all, err := s.storeVerdicts(ctx, ops); err != nil {
 		return err
+	} else if !all {
+		if err := s.judge(ctx, ops); err != nil {
+			return err
+		}
+		left := pending(ops)
+		if all, err := s.storeVerdicts(ctx, left); err != nil {
+			return err
+		} else if !all {
+			if err := s.judge(ctx, left); err != nil { // another was faster, or this is a repetition
+				return err
+			}
+		}
 	}
-	if err := s.storeVerdicts(ctx, ops); err != nil {
-		return err
-	}
-	left := pending(ops)
 	crashpoint.Hit("after_verdict")
+	left := pending(ops)
 	if err := s.storeSends(ctx, left); err != nil {
 		return err
 	}
@@ -180,26 +199,37 @@ func (s *Store) judge(ctx context.Context, ops []*settling) error {
 }
 
 // storeVerdicts writes the verdicts of those that have none yet, unless a higher epoch
-// has come, and settles by what is stored then.
-func (s *Store) storeVerdicts(ctx context.Context, ops []*settling) error {
+// has come, and tells whether it found them all as expected. An event that nothing but the
+// verdict follows from is done with it.
+func (s *Store) storeVerdicts(ctx context.Context, ops []*settling) (all bool, err error) {
+	now := stamp(s.now())
 	var updates []bulkUpdate
-	for _, op := range pending(ops) {
+	var alone []*settling
+	for _, op := range ops {
 		if op.row.Verdict != nil {
 			continue
 		}
-		updates = append(updates, bulkUpdate{
-			filter: doc(el("_id", op.event), el("verdict", doc(el("$exists", false))), el("epoch", doc(el("$lte", number(op.epoch))))),
-			update: doc(set(el("verdict", op.verdict), el("stage", int(store.StageRuled)), el("epoch", number(op.epoch)))),
-		})
+		u := bulkUpdate{filter: doc(el("_id", op.event), el("account", op.row.Account), el("chat", op.row.Chat), el("seq", op.row.Seq),
+			el("verdict", doc(el("$exists", false))), el("epoch", doc(el("$lte", number(op.epoch)))))}
+		if op.childless() {
+			u.update = doc(set(el("verdict", op.verdict), el("stage", int(store.StageDone)), el("epoch", number(op.epoch)), el("doneAt", now)),
+				el("$unset", bson.D{el("open", "")}))
+			alone = append(alone, op)
+		} else {
+			u.update = doc(set(el("verdict", op.verdict), el("stage", int(store.StageRuled)), el("epoch", number(op.epoch))))
+		}
+		updates = append(updates, u)
 	}
 	if len(updates) == 0 {
-		return nil
+		return true, nil
 	}
 	matched, err := s.updateAll(ctx, collEvents, updates)
-	if err != nil || int(matched) == len(updates) {
-		return err
+	if all = err == nil && int(matched) == len(updates); all {
+		for _, op := range alone {
+			op.done = true
+		}
 	}
-	return s.judge(ctx, ops) // another was faster, or this is a repetition
+	return all, err
 }
 
 func (s *Store) storeSends(ctx context.Context, ops []*settling) error {
@@ -246,7 +276,7 @@ func (s *Store) storeDeliveries(ctx context.Context, ops []*settling) error {
 		for i := range op.deliveries {
 			x := &op.deliveries[i]
 			// The event's own fields are the truth.
-			x.Chat, x.Lane, x.Seq, x.Pos = op.row.Chat, laneOf(op.row.Account, op.row.Chat), op.row.Seq, s.pos.next()
+			x.Chat, x.Lane, x.Seq, x.Pos = op.row.Chat, op.lane(), op.row.Seq, s.pos.next()
 			k := laneKey{x.Endpoint, x.Lane}
 			prev, err := s.lastQueued(ctx, k, unsigned(x.Seq))
 			if err != nil {
