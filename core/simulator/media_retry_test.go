@@ -278,3 +278,30 @@ func TestAKilledServerKeepsEachUploadThatItAnswered(t *testing.T) {
 		require.LessOrEqual(t, len(entries), len(ups)+round+1, "at most one of each round was complete and not answered")
 	}
 }
+
+func TestAPhoneUploadsAnewWhatWasSentToAGroup(t *testing.T) {
+	s := newServer(t, t.TempDir())
+	owner, friend := addPhone(t, s, "15550001"), addPhone(t, s, "15550002")
+	c, _ := paired(t, s, owner)
+	ctx := within(t, 60*time.Second)
+	group, err := friend.CreateGroup(ctx, "Group", "15550001")
+	require.NoError(t, err)
+	data := noise(1, 4000)
+	id, err := friend.SendMedia(ctx, group, simulator.Media{Kind: simulator.KindImage, Data: data, Caption: "look"}, simulator.SendOptions{})
+	require.NoError(t, err)
+	evt := c.waitMessage(id)
+	require.True(t, evt.Info.IsGroup)
+	got, err := c.Download(ctx, evt.Message.ImageMessage)
+	require.NoError(t, err)
+	require.Equal(t, data, got)
+	_, err = owner.WaitMessage(ctx, func(m simulator.Message) bool { return m.ID == id })
+	require.NoError(t, err)
+	require.NoError(t, s.DeleteMedia(s.Media()[0].ID))
+	key := evt.Message.ImageMessage.MediaKey
+	answer, err := whatsmeow.DecryptMediaRetryNotification(c.retry(ctx, &evt.Info, key), key)
+	require.NoError(t, err)
+	evt.Message.ImageMessage.URL, evt.Message.ImageMessage.DirectPath = nil, proto.String(answer.GetDirectPath())
+	got, err = c.Download(ctx, evt.Message.ImageMessage)
+	require.NoError(t, err)
+	require.Equal(t, data, got)
+}
