@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"go.mau.fi/whatsmeow/types"
 )
 
 // invariantServer is a server with one phone that has sent another, companion, one ciphertext.
@@ -44,6 +46,40 @@ func TestACounterThatComesBackWithOtherBytesIsAViolation(t *testing.T) {
 	s.watchCipher(from, to, "4", encrypt("third"))
 	require.Len(t, s.Violations(), 2)
 	require.Contains(t, s.Violations()[1].String(), "ciphertext counter repeated")
+}
+
+func TestASenderKeyThatGoesBackIsAViolation(t *testing.T) {
+	s, from, _ := invariantServer(t)
+	chat := types.NewJID("120363000000000000", types.GroupServer)
+	store := from.acct.phone.store
+	_, err := store.shareKey(chat.String(), from)
+	require.NoError(t, err)
+	encrypt := func(text string) []byte {
+		out, err := store.encryptForMany(chat.String(), from, []byte(text))
+		require.NoError(t, err)
+		return out
+	}
+	first := encrypt("first")
+	path := senderKeyPath(senderKeyName(chat.String(), from))
+	saved := store.senders.records[path]
+	second := encrypt("second")
+	s.watchSenderKey(from, chat, "1", first)
+	s.watchSenderKey(from, chat, "2", second)
+	s.watchSenderKey(from, chat, "2", second)
+	require.Empty(t, s.Violations(), "the same frame again is what a reconnect does")
+	s.watchSenderKey(from, chat, "3", second)
+	require.Len(t, s.Violations(), 1, "under another id")
+	store.loadSenderKey(path, saved) // an old backup
+	s.watchSenderKey(from, chat, "4", encrypt("third"))
+	require.Len(t, s.Violations(), 2)
+	require.Contains(t, s.Violations()[1].String(), "sender key iteration repeated")
+	store.dropKey(chat.String(), from)
+	_, err = store.shareKey(chat.String(), from)
+	require.NoError(t, err)
+	s.watchSenderKey(from, chat, "5", encrypt("with another key"))
+	require.Len(t, s.Violations(), 2)
+	s.watchSenderKey(from, chat, "6", []byte("no ciphertext"))
+	require.Len(t, s.Violations(), 2)
 }
 
 func TestAPrekeyIsNeverIssuedTwiceEvenIfUploadedAgain(t *testing.T) {
