@@ -2,6 +2,7 @@ package simulator
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 
 	"google.golang.org/protobuf/proto"
@@ -151,16 +152,9 @@ func dressEnc(m *sentMessage, enc waBinary.Node) waBinary.Node {
 // resendMany answers a device that could not read m: the message encrypted for it alone, and
 // the key for what comes next (retry.go of whatsmeow). mu is held, and so is the chat.
 func (p *Phone) resendMany(o *outgoing, m *sentMessage, id string, d *Device, chat chatRef, renew bool, count int) error {
-	devices, err := p.audience(chat, m.msg)
-	if err != nil {
-		return nil // the phone has left since
-	}
-	allowed := false
-	for _, known := range devices {
-		allowed = allowed || known == d
-	}
-	if !allowed {
-		return nil // the device was removed since
+	devices, _ := p.audience(chat, m.msg) // nobody, when the phone has left since
+	if !slices.Contains(devices, d) {
+		return nil // it was removed since
 	}
 	name := chat.jid.String()
 	p.store.giveKey(name, p.dev, companionsOf(devices))
