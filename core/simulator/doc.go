@@ -24,6 +24,11 @@
 // lookup.go, picture.go, business.go). A companion that is ready for the first time is welcomed
 // (welcome.go) with the keys of the one and the past (history.go).
 //
+// What goes to many, a group's message or a status, is fanned out in group_message.go, and
+// encrypted by phones in phone_many.go with the sender keys of signal_group.go. Groups
+// (group.go) and newsletters (newsletter.go) are the server's; calls (call.go) are events
+// only.
+//
 // # What it asserts
 //
 // While it runs it checks itself and its clients; see [Server.Violations].

@@ -164,7 +164,7 @@ func (n *newsletter) updated(o *outgoing, messages ...*newsletterMessage) {
 		Content: []waBinary.Node{{Tag: "live_updates", Content: list}},
 	}
 	for d, until := range n.live {
-		if until < o.s.now() {
+		if until < o.s.now() || d.Removed() {
 			delete(n.live, d)
 			continue
 		}

@@ -281,8 +281,9 @@ func (s *Server) Phone(number string) *Phone {
 }
 
 // Violations lists the invariants that were broken since New; empty is what a test wants:
-// a queue entry is released once, a one-time prekey is issued once, a ciphertext counter
-// comes back only with identical bytes and id, nothing is sent on a replaced connection.
+// a queue entry is released once, a one-time prekey is issued once, a ciphertext counter, and
+// an iteration of a sender key, comes back only with identical bytes and id, nothing is sent
+// on a replaced connection.
 func (s *Server) Violations() []Violation { return s.violations.list() }
 
 func (s *Server) begin() *batch { return new(batch) }
