@@ -106,9 +106,9 @@ func openStores(ctx context.Context, path string, count int, guarded bool) (out 
 	for i := range count {
 		var d *devices.Device
 		if i < len(paired) {
-			d, err = keys.Device(ctx, paired[i])
+			d, err = keys.Device(ctx, paired[i], devices.Owner{})
 		} else {
-			d, err = keys.New(ctx)
+			d, err = keys.New(ctx, devices.Owner{})
 		}
 		if err != nil {
 			return nil, nil, err

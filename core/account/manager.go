@@ -41,10 +41,10 @@ type Store interface {
 // Devices keeps the keys, as *devices.Container does.
 type Devices interface {
 	// Device fails with devices.ErrNotFound if there are no keys for the JID.
-	Device(ctx context.Context, jid string) (*devices.Device, error)
-	New(ctx context.Context) (*devices.Device, error)
+	Device(ctx context.Context, jid string, o devices.Owner) (*devices.Device, error)
+	New(ctx context.Context, o devices.Owner) (*devices.Device, error)
 	// Delete is a success if there are none.
-	Delete(ctx context.Context, jid string) error
+	Delete(ctx context.Context, jid string, o devices.Owner) error
 }
 
 // Outbox sends an account's messages while a connection is up, as *send.Queue does.

@@ -32,6 +32,7 @@ type owner struct {
 
 	commands chan command
 	jid      string
+	keys     string      // the collection that the account names for its keys
 	lease    store.Lease // Epoch 0: not held
 	owned    bool        // Deps.Owned was told of it
 	renew    <-chan time.Time
@@ -55,7 +56,7 @@ type owner struct {
 // own makes an account's goroutine.
 func (m *Manager) own(ctx context.Context, rec store.Account, connect bool) *owner {
 	o := &owner{
-		m: m, id: rec.ID, log: m.log.With("account", rec.ID), jid: rec.JID,
+		m: m, id: rec.ID, log: m.log.With("account", rec.ID), jid: rec.JID, keys: rec.Collection,
 		halt: make(chan struct{}), done: make(chan struct{}), commands: make(chan command),
 	}
 	o.status.State, o.status.Reason = restored(rec.State, rec.Reason)

@@ -116,7 +116,7 @@ func (s *session) signal(sig whatsapp.Signal) {
 // perhaps after a pairing that a crash cut off, are paired anew.
 func (o *owner) device(ctx context.Context) (*devices.Device, error) {
 	if o.jid != "" {
-		dev, err := o.m.deps.Devices.Device(ctx, o.jid)
+		dev, err := o.m.deps.Devices.Device(ctx, o.jid, o.holder())
 		if err == nil {
 			return dev, nil
 		}
@@ -128,7 +128,12 @@ func (o *owner) device(ctx context.Context) (*devices.Device, error) {
 			return nil, err
 		}
 	}
-	return o.m.deps.Devices.New(ctx)
+	return o.m.deps.Devices.New(ctx, o.holder())
+}
+
+// holder is on whose behalf, and under which lease, the keys are used.
+func (o *owner) holder() devices.Owner {
+	return devices.Owner{Account: o.id, Collection: o.keys, Epoch: o.lease.Epoch}
 }
 
 // pairing is called by the client when a phone has scanned: the device's address is

@@ -210,5 +210,5 @@ func (o *owner) removeKeys(jid string) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 	defer cancel()
-	return o.m.deps.Devices.Delete(ctx, jid)
+	return o.m.deps.Devices.Delete(ctx, jid, o.holder())
 }

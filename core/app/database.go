@@ -31,10 +31,6 @@ func (a *App) openStore(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// Device keys stay in a file, whichever database has the rest.
-	if a.devices, err = devices.Open(ctx, filepath.Join(a.cfg.Data, "devices.db"), devices.Deps{Logger: a.deps.Logger}); err != nil {
-		return err
-	}
 	a.network, err = openNetwork(ctx, a.cfg, a.store, a.deps)
 	return err
 }
@@ -47,7 +43,10 @@ func (a *App) openSQLite(ctx context.Context, file string) error {
 		return err
 	}
 	a.store = s
-	a.hub, err = takeHub(ctx, s, "", a.log)
+	if a.hub, err = takeHub(ctx, s, "", a.log); err != nil {
+		return err
+	}
+	a.devices, err = devices.Open(ctx, filepath.Join(a.cfg.Data, "devices.db"), devices.Deps{Logger: a.deps.Logger})
 	return err
 }
 
@@ -70,6 +69,10 @@ func (a *App) openMongo(ctx context.Context, uri string) error {
 		return fmt.Errorf("%w: another hub uses the database %s, with another data folder; this version runs one hub on a database. "+
 			"One that was killed is forgotten after %s", store.ErrLocked, a.cfg.Database.Name, hubTTL)
 	}
+	if err != nil {
+		return err
+	}
+	a.devices, err = devices.OpenMongo(ctx, s.Database(), devices.Deps{Logger: a.deps.Logger})
 	return err
 }
 

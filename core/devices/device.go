@@ -59,7 +59,7 @@ func (d *Device) dress() {
 	if !ok || inner == store.AllSessionSpecificStores(d.g) {
 		return // not paired yet, or dressed already: others may be reading the fields
 	}
-	d.g.inner, d.g.lids = inner, d.c.lidMap()
+	d.g.inner, d.g.lids = inner, d.c.backend.LIDMap()
 	d.g.own = map[string]bool{dev.ID.SignalAddress().String(): true}
 	if !dev.LID.IsEmpty() {
 		d.g.own[dev.LID.SignalAddress().String()] = true
@@ -159,7 +159,7 @@ func (d *Device) note(ctx context.Context, method string, err error) error {
 	notify, retired, failed := d.notify, d.retired, d.failed
 	d.mu.Unlock()
 	if first {
-		d.c.renewLIDMap()
+		d.c.backend.RenewLIDMap()
 	}
 	if first && !retired {
 		level := slog.LevelError

@@ -44,7 +44,12 @@ func (g *guard) GetManySessions(ctx context.Context, addresses []string) (got ma
 func (g *guard) PutManySessions(ctx context.Context, sessions map[string][]byte) error {
 	send := sendOf(ctx)
 	defer send.release()
-	err := g.d.call(ctx, "PutManySessions", func() error { return g.inner.PutManySessions(ctx, sessions) })
+	err := g.d.call(ctx, "PutManySessions", func() error {
+		if w, ok := g.inner.(sentWriter); ok {
+			return w.PutSent(ctx, sessions, send.takeSecrets())
+		}
+		return g.inner.PutManySessions(ctx, sessions)
+	})
 	if err != nil {
 		send.came(func(s *Send) { s.ended = true })
 	}
@@ -60,7 +65,11 @@ func (g *guard) GetManyLIDsForPNs(ctx context.Context, pns []types.JID) (map[typ
 
 // GetPrivacyToken implements store.PrivacyTokenStore. A send to a person calls it last.
 func (g *guard) GetPrivacyToken(ctx context.Context, user types.JID) (*store.PrivacyToken, error) {
-	sendOf(ctx).came(func(s *Send) { s.last = true })
+	send := sendOf(ctx)
+	send.came(func(s *Send) { s.last = true })
+	if err := g.putSecrets(ctx, send.takeSecrets()); err != nil {
+		return nil, err
+	}
 	return one(ctx, g.d, "GetPrivacyToken", func() (*store.PrivacyToken, error) { return g.inner.GetPrivacyToken(ctx, user) })
 }
 

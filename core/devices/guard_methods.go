@@ -180,10 +180,6 @@ func (g *guard) PutMessageSecrets(ctx context.Context, inserts []store.MessageSe
 	return g.d.call(ctx, "PutMessageSecrets", func() error { return g.inner.PutMessageSecrets(ctx, inserts) })
 }
 
-func (g *guard) PutMessageSecret(ctx context.Context, chat, sender types.JID, id types.MessageID, secret []byte) error {
-	return g.d.call(ctx, "PutMessageSecret", func() error { return g.inner.PutMessageSecret(ctx, chat, sender, id, secret) })
-}
-
 func (g *guard) GetMessageSecret(ctx context.Context, chat, sender types.JID, id types.MessageID) (a []byte, b types.JID, err error) {
 	err = g.d.call(ctx, "GetMessageSecret", func() error {
 		a, b, err = g.inner.GetMessageSecret(ctx, chat, sender, id)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 
+	"go.mau.fi/whatsmeow/store"
 	"go.mau.fi/whatsmeow/types"
 )
 
@@ -18,6 +19,8 @@ type Send struct {
 	held bool
 	// encrypting, ended, last: see MayHaveLeft.
 	encrypting, ended, last bool
+	// secrets wait to be written with the sessions.
+	secrets []store.MessageSecretInsert
 }
 
 type sendKey struct{}
@@ -31,7 +34,10 @@ func (d *Device) Sending(ctx context.Context) (context.Context, *Send) {
 }
 
 // Done ends the send's use of the device. Safe twice.
-func (s *Send) Done() { s.release() }
+func (s *Send) Done() {
+	s.release()
+	s.putRest()
+}
 
 // MayHaveLeft says whether the message to this address can have been written to the
 // wire, judged by the calls that whatsmeow makes before it: in doubt it can.

@@ -27,7 +27,7 @@ func idle(t *testing.T, deps Deps) (*Meow, *[]Signal) {
 	keys, err := devices.Open(t.Context(), filepath.Join(t.TempDir(), "devices.db"), devices.Deps{})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, keys.Close()) })
-	dev, err := keys.New(t.Context())
+	dev, err := keys.New(t.Context(), devices.Owner{})
 	require.NoError(t, err)
 	var signals []Signal
 	deps.Account, deps.Device, deps.HTTP = "a", dev, http.DefaultClient
