@@ -51,6 +51,8 @@ func errorCodes() []errorCode {
 		{simulator.ErrPrivacy, http.StatusBadRequest, "bad_privacy"},
 		{simulator.ErrNotBusiness, http.StatusConflict, "not_business"},
 		{simulator.ErrTyping, http.StatusBadRequest, "bad_typing"},
+		{simulator.ErrUnknownCall, http.StatusNotFound, "unknown_call"},
+		{simulator.ErrUnknownNewsletter, http.StatusNotFound, "unknown_newsletter"},
 		{simulator.ErrReply, http.StatusBadRequest, "bad_reply"},
 		{context.DeadlineExceeded, http.StatusGatewayTimeout, "timeout"},
 		{simulator.ErrClosed, http.StatusServiceUnavailable, "closed"},

@@ -25,10 +25,10 @@ func TestTheControlAPIMakesFaultsAndShowsStanzas(t *testing.T) {
 	device := c.pair(ann).JID().String()
 
 	// A message is held until it is released.
-	status, body = api.do("POST", "/sandbox/faults", `{"action":"hold","direction":"out","tag":"message","device":"15550001"}`)
+	status, body = api.do("POST", "/sandbox/faults", `{"action":"hold","direction":"out","tag":"message","device":"15550001","id":"LATE1"}`)
 	require.Equal(t, 201, status, body)
 	require.Contains(t, body, `"id":1,`)
-	status, _ = api.do("POST", "/sandbox/phones/15550002/send", `{"to":"15550001","text":"late"}`)
+	status, _ = api.do("POST", "/sandbox/phones/15550002/send", `{"to":"15550001","text":"late","id":"LATE1"}`)
 	require.Equal(t, 200, status)
 	_, err := s.WaitStanza(within(t, 10*time.Second), func(st simulator.Stanza) bool { return strings.HasPrefix(st.Fault, "hold") })
 	require.NoError(t, err)

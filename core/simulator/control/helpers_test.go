@@ -82,7 +82,8 @@ func newClient(t testing.TB, s *simulator.Server) *client {
 	ctx, cancel := context.WithCancel(context.Background())
 	cli := whatsmeow.NewClient(device, waLog.Noop)
 	cli.BackgroundEventCtx = ctx
-	cli.EnableAutoReconnect = false // it reads a counter that logging in writes, unlocked
+	cli.EnableAutoReconnect = false         // it reads a counter that logging in writes, unlocked
+	cli.EmitAppStateEventsOnFullSync = true // a change may be part of the first sync
 	s.Install(cli)
 	c := &client{Client: cli, t: t}
 	cli.AddEventHandler(c.take)

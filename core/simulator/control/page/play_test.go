@@ -44,8 +44,9 @@ func TestAPersonPlaysThePhones(t *testing.T) {
 	b.shot("linked")
 
 	// Another phone writes to it. Whatever it writes is text.
-	ann := addPhone(t, s, "15550002", `Ann <b onclick="window.pwned=1">Abel`)
-	b.sees("#phones", "Abel")
+	ann := addPhone(t, s, "15550002", "Ann Abel")
+	addPhone(t, s, "15550009", `<b onclick="window.pwned=1">Mallory`)
+	b.sees("#phones", `<b onclick="window.pwned=1">Mallory`)
 	b.open("/sandbox/ui/phones/15550002")
 	b.fill(`form[action$="/open"] input[name=chat]`, "15550001", `form[action$="/open"] button`)
 	b.fill(`.composer textarea`, hostile, `.composer button`)

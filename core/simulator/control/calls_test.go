@@ -1,0 +1,46 @@
+package control_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"go.mau.fi/whatsmeow/types"
+	"go.mau.fi/whatsmeow/types/events"
+)
+
+func TestTheControlAPICallsAndPostsStatuses(t *testing.T) {
+	s := newServer(t, "")
+	api := newChecker(t, s)
+	ann := addPhone(t, s, "15550001")
+	addPhone(t, s, "15550002")
+	c := newClient(t, s)
+	c.pair(ann)
+	do := func(method, path, in, want string) string {
+		t.Helper()
+		status, body := api.do(method, "/sandbox/"+path, in)
+		require.Equal(t, 200, status, body)
+		require.Contains(t, body, want)
+		return body
+	}
+	id := idOf(t, do("POST", "phones/15550002/calls", `{"to":"15550001","video":true}`, `"id"`))
+	offer := waitEvent(c, anyOf[*events.CallOffer])
+	require.Equal(t, id, offer.CallID)
+	do("GET", "phones/15550001/calls?wait=10s", "", `"state":"ringing"`)
+	require.NoError(t, c.RejectCall(t.Context(), offer.From, id))
+	do("GET", "phones/15550002/calls", "", `"id":"`+id)
+	id = idOf(t, do("POST", "phones/15550002/calls", `{"to":"15550001"}`, `"id"`))
+	do("POST", "phones/15550001/calls/"+id, `{"action":"answer"}`, "{}")
+	do("POST", "phones/15550002/calls/"+id, `{"action":"end","reason":"timeout"}`, "{}")
+	waitEvent(c, anyOf[*events.CallTerminate])
+	status, body := call(t, s, "POST", "/sandbox/phones/15550002/calls/"+id, `{"action":"reject"}`)
+	require.Equal(t, 404, status, body)
+	require.Contains(t, body, "unknown_call")
+
+	do("POST", "phones/15550002/status-privacy", `{"kind":"whitelist","numbers":["15550001"]}`, "{}")
+	do("POST", "phones/15550002/send", `{"to":"status@broadcast","text":"at the beach"}`, `"id"`)
+	waitEvent(c, func(m *events.Message) bool {
+		return m.Info.Chat == types.StatusBroadcastJID && m.Message.GetExtendedTextMessage().GetText()+m.Message.GetConversation() == "at the beach"
+	})
+	do("GET", "newsletters", "", `"newsletters":[]`)
+}
