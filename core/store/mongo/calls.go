@@ -48,7 +48,7 @@ func (s *Store) do(ctx context.Context, op func(ctx context.Context, again bool)
 		if s.closed.Load() || errors.Is(err, mongo.ErrClientDisconnected) {
 			return errClosed
 		}
-		if !uncertain(err) || try == maxTries || time.Since(start) > callTimeout {
+		if !uncertain(err) || try == maxTries || time.Since(start) > callTimeout || s.stopping.Load() {
 			return mapError(err)
 		}
 		if werr := wait(ctx, firstWait<<(try-1)); werr != nil {

@@ -58,6 +58,7 @@ type Store struct {
 	settles  *batcher[*settling]
 	lanes    *lanes
 	aliases  *aliasCache
+	stopping atomic.Bool // nothing is repeated any more
 	closed   atomic.Bool
 	closing  sync.Once
 	closeErr error
@@ -150,6 +151,7 @@ func (s *Store) Ping(ctx context.Context) error {
 // may be called twice.
 func (s *Store) Close() error {
 	s.closing.Do(func() {
+		s.stopping.Store(true)
 		s.appends.drain()
 		s.settles.drain()
 		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)

@@ -317,3 +317,20 @@ func TestAnOutageIsAnErrorWithinATimeAndThenOver(t *testing.T) {
 	require.NoError(t, err)
 	require.EqualValues(t, 2, a.Seq)
 }
+
+func TestClosingDuringAnOutageTakesNoLongerThanOneTry(t *testing.T) {
+	uri := server(t)
+	p := startProxy(t, uri)
+	s := openStore(t, Config{URI: p.uri, Database: database(t, uri)}, Deps{})
+	require.NoError(t, withEvent(t.Context(), s))
+	p.set(true)
+	waiting := make(chan error, 1)
+	go func() {
+		_, err := s.AppendEvent(context.Background(), appendOf(2, "c"))
+		waiting <- err
+	}()
+	start := time.Now()
+	require.NoError(t, s.Close())
+	require.Less(t, time.Since(start), callTimeout)
+	require.Error(t, <-waiting)
+}
