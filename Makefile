@@ -23,7 +23,7 @@ test: ## Run all tests: conformance suites, stories through the real binary, the
 
 test-mongo: ## Run the MongoDB engine's tests against the server at MONGODB_URI (needs nothing else)
 	@test -n "$(MONGODB_URI)" || { echo "set MONGODB_URI, such as mongodb://127.0.0.1:27017; databases named wildcat_test_* are made and dropped"; exit 1; }
-	MONGODB_URI='$(MONGODB_URI)' REQUIRE_MONGO=1 $(GO) test -count=1 -timeout 30m $(MONGOFLAGS) ./core/store/mongo/
+	MONGODB_URI='$(MONGODB_URI)' REQUIRE_MONGO=1 $(GO) test -count=1 -timeout 30m $(MONGOFLAGS) ./core/store/mongo/ ./core/devices/... ./core/account/
 
 race: ## Run all tests under the race detector (needs cgo and a C compiler: cc, or CC=...)
 	CGO_ENABLED=1 CC=$(CC) $(GO) test -race -timeout 20m $(RACEFLAGS) ./...

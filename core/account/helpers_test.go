@@ -70,6 +70,8 @@ type hub struct {
 	network *whatsapp.Network
 	cfg     account.Config
 	clock   account.Clock
+	// openKeys opens the keys elsewhere than in a file.
+	openKeys func(devices.Deps) (*devices.Container, error)
 	// onChange is called for each change of state, in the account's goroutine.
 	onChange func(id string, c sdk.AccountChange)
 
@@ -123,7 +125,11 @@ func (h *hub) open() {
 	var err error
 	h.store, err = sqlite.Open(t.Context(), sqlite.Config{Dir: h.dir}, sqlite.Deps{})
 	require.NoError(t, err)
-	h.keys, err = devices.Open(t.Context(), filepath.Join(h.dir, "devices.db"), devices.Deps{Faults: h.faults})
+	if deps := (devices.Deps{Faults: h.faults}); h.openKeys != nil {
+		h.keys, err = h.openKeys(deps)
+	} else {
+		h.keys, err = devices.Open(t.Context(), filepath.Join(h.dir, "devices.db"), deps)
+	}
 	require.NoError(t, err)
 	h.network, err = whatsapp.Sandbox(within(t), h.sim().URL(), nolog())
 	require.NoError(t, err)

@@ -19,8 +19,10 @@ import (
 
 func nolog() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
-func TestPairsByQRReceivesAndSends(t *testing.T) {
-	h := newHub(t)
+func TestPairsByQRReceivesAndSends(t *testing.T) { onKeys(t, pairsByQRReceivesAndSends) }
+
+func pairsByQRReceivesAndSends(t *testing.T, keys func(*hub)) {
+	h := newHub(t, keys)
 	_, dev := h.pair("a", "15550001")
 	friend := h.phone("15550002")
 
@@ -92,7 +94,11 @@ func TestACodeIsThereAsSoonAsTheStateIsPairing(t *testing.T) {
 }
 
 func TestOfflineMessagesArriveAfterDisconnectAndConnect(t *testing.T) {
-	h := newHub(t)
+	onKeys(t, offlineMessagesArriveAfterDisconnectAndConnect)
+}
+
+func offlineMessagesArriveAfterDisconnectAndConnect(t *testing.T, keys func(*hub)) {
+	h := newHub(t, keys)
 	_, dev := h.pair("a", "15550001")
 	friend := h.phone("15550002")
 	require.NoError(t, h.Disconnect(within(t), "a"))
@@ -124,8 +130,10 @@ func TestReconnectsAfterACut(t *testing.T) {
 	h.waitTexts("still there?")
 }
 
-func TestAHubRestartRestoresItsAccounts(t *testing.T) {
-	h := newHub(t)
+func TestAHubRestartRestoresItsAccounts(t *testing.T) { onKeys(t, aHubRestartRestoresItsAccounts) }
+
+func aHubRestartRestoresItsAccounts(t *testing.T, keys func(*hub)) {
+	h := newHub(t, keys)
 	_, dev := h.pair("a", "15550001")
 	friend := h.phone("15550002")
 	before, err := h.Status("a")
@@ -161,7 +169,11 @@ func TestASandboxRestartIsWaitedOut(t *testing.T) {
 }
 
 func TestAnUnlinkedAccountIsLoggedOutAndPairsAnew(t *testing.T) {
-	h := newHub(t)
+	onKeys(t, anUnlinkedAccountIsLoggedOutAndPairsAnew)
+}
+
+func anUnlinkedAccountIsLoggedOutAndPairsAnew(t *testing.T, keys func(*hub)) {
+	h := newHub(t, keys)
 	p, dev := h.pair("a", "15550001")
 	require.NoError(t, dev.Unlink())
 	h.waitState("a", account.StateLoggedOut, account.ReasonUnlinked)
@@ -223,8 +235,10 @@ func TestLogoutUnlinksOnThePhone(t *testing.T) {
 	require.Empty(t, left)
 }
 
-func TestDeleteRemovesEverything(t *testing.T) {
-	h := newHub(t)
+func TestDeleteRemovesEverything(t *testing.T) { onKeys(t, deleteRemovesEverything) }
+
+func deleteRemovesEverything(t *testing.T, keys func(*hub)) {
+	h := newHub(t, keys)
 	_, dev := h.pair("a", "15550001")
 	require.NoError(t, h.Delete(within(t), "a"))
 	require.True(t, dev.Removed())

@@ -3,6 +3,7 @@ package account_test
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -53,7 +54,11 @@ func TestWhatTheHandlerRefusesComesAgainInOrder(t *testing.T) {
 // A failing device store must not look like a bad message: nothing is acknowledged,
 // nobody is asked to send again, and the next connection gets it.
 func TestEachDeviceStoreMethodFailingOnceLosesNothing(t *testing.T) {
-	h := newHub(t)
+	onKeys(t, eachDeviceStoreMethodFailingOnceLosesNothing)
+}
+
+func eachDeviceStoreMethodFailingOnceLosesNothing(t *testing.T, keys func(*hub)) {
+	h := newHub(t, keys)
 	_, dev := h.pair("a", "15550001")
 	old := h.phone("15550002")
 	h.say(old, "15550001", "first")
@@ -69,7 +74,7 @@ func TestEachDeviceStoreMethodFailingOnceLosesNothing(t *testing.T) {
 		require.NoError(t, dev.WaitDrained(within(t)))
 		var out []string
 		for m, c := range h.faults.Calls() {
-			if c > before[m] {
+			if c > before[m] && !strings.Contains(m, "AppState") { // that is synchronised beside
 				out = append(out, m)
 			}
 		}

@@ -27,7 +27,11 @@ func rendered(t *testing.T, to, text string) whatsapp.Outgoing {
 // whatsmeow leaves out a device that it could not encrypt for, and reports success.
 // Where it fails before the message is written, nothing left.
 func TestASendDuringWhichTheDeviceStoreFailed(t *testing.T) {
-	h := newHub(t)
+	onKeys(t, aSendDuringWhichTheDeviceStoreFailed)
+}
+
+func aSendDuringWhichTheDeviceStoreFailed(t *testing.T, keys func(*hub)) {
+	h := newHub(t, keys)
 	h.pair("a", "15550001")
 	friend := h.phone("15550002")
 	for _, c := range []struct {

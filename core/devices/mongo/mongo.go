@@ -20,7 +20,7 @@ import (
 	waLog "go.mau.fi/whatsmeow/util/log"
 )
 
-// ErrFenced: the device has another owner by now, under a later lease, or was deleted.
+// ErrFenced says that the device has another owner by now, under a later lease, or was deleted.
 // Nothing was written.
 var ErrFenced = errors.New("the device's keys have another owner")
 
