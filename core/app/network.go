@@ -41,6 +41,7 @@ func openNetwork(ctx context.Context, cfg *config.Config, kv store.KV, deps Deps
 	default:
 		if n.sandbox, err = simulator.New(simulator.Options{
 			Dir: filepath.Join(cfg.Data, "sandbox"), Logger: deps.Logger, Control: control.Handler,
+			Trace: 2000, // stanzas, for the page
 		}); err != nil {
 			return nil, fmt.Errorf("open sandbox: %w", err)
 		}

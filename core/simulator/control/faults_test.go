@@ -46,7 +46,7 @@ func TestTheControlAPIMakesFaultsAndShowsStanzas(t *testing.T) {
 	status, _ = api.do("POST", "/sandbox/devices/"+device+"/inject",
 		`{"xml":"<chatstate from=\"15550002@s.whatsapp.net\"><composing media=\"audio\"/></chatstate>"}`)
 	require.Equal(t, 200, status)
-	waitEvent(c, func(e *events.ChatPresence) bool { return e.MessageSource.Sender.User == "15550002" })
+	waitEvent(c, func(e *events.ChatPresence) bool { return e.Sender.User == "15550002" })
 
 	// A ban: the next login is refused.
 	status, body = api.do("POST", "/sandbox/devices/"+device+"/login-failure", `{"code":405,"times":1}`)

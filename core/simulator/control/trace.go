@@ -140,7 +140,7 @@ func (a *api) live(w http.ResponseWriter, r *http.Request) error {
 			}
 		case <-beat.C:
 			if _, err := fmt.Fprint(w, ": here\n\n"); err != nil {
-				return nil //nolint:nilerr // the reader is gone, and nobody is left to be told
+				return nil // the reader is gone
 			}
 		}
 	}
