@@ -53,18 +53,20 @@ func (b *bench) logf(format string, args ...any) {
 }
 
 func main() {
-	if len(os.Args) > 1 && os.Args[1] == "bare" {
-		if err := runBare(os.Args[2:]); err != nil {
-			fmt.Fprintln(os.Stderr, "bare client:", err)
-			os.Exit(1)
+	if len(os.Args) > 1 {
+		if child := map[string]func([]string) error{"bare": runBare, "crowd": runCrowd}[os.Args[1]]; child != nil {
+			if err := child(os.Args[2:]); err != nil {
+				fmt.Fprintln(os.Stderr, os.Args[1]+":", err)
+				os.Exit(1)
+			}
+			return
 		}
-		return
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	out := flag.String("out", "bench.json", "file to write")
 	pairs := flag.Int("pairs", 5, "interleaved pairs a ratio is the median of")
-	only := flag.String("only", "", "one measurement: intake, latency, deliver or idle")
+	only := flag.String("only", "", "one measurement: intake, latency, deliver, idle or simulator")
 	verbose := flag.Bool("v", false, "print every sample")
 	flag.Parse()
 	if err := run(ctx, *out, *pairs, *only, *verbose); err != nil {
@@ -96,7 +98,7 @@ func run(ctx context.Context, out string, pairs int, only string, verbose bool) 
 	for _, m := range []struct {
 		name string
 		do   func(context.Context) ([]row, error)
-	}{{"intake", b.intake}, {"latency", b.latency}, {"deliver", b.deliver}, {"idle", b.idle}} {
+	}{{"intake", b.intake}, {"latency", b.latency}, {"deliver", b.deliver}, {"idle", b.idle}, {"simulator", b.simulator}} {
 		if only != "" && only != m.name {
 			continue
 		}

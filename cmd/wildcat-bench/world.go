@@ -36,9 +36,7 @@ func (b *bench) newWorld(ctx context.Context, name string) (*world, error) {
 		return nil, err
 	}
 	var err error
-	if w.process, err = scenario.StartProcess(ctx, scenario.Command{
-		Name: "the sandbox", Exe: b.hub, Args: []string{"sandbox", "--listen", "127.0.0.1:0", "--data", filepath.Join(w.dir, "sandbox"), "--exit-with-stdin"},
-	}); err != nil {
+	if w.process, err = b.startSandbox(ctx, w.dir); err != nil {
 		return nil, err
 	}
 	w.sandbox = scenario.NewSandbox(w.process.URL)
@@ -51,6 +49,13 @@ func (b *bench) newWorld(ctx context.Context, name string) (*world, error) {
 		}
 	}
 	return w, w.shippedConfig()
+}
+
+// startSandbox starts the sandbox of a world, over the state that it has.
+func (b *bench) startSandbox(ctx context.Context, dir string) (*scenario.Process, error) {
+	return scenario.StartProcess(ctx, scenario.Command{
+		Name: "the sandbox", Exe: b.hub, Args: []string{"sandbox", "--listen", "127.0.0.1:0", "--data", filepath.Join(dir, "sandbox"), "--exit-with-stdin"},
+	})
 }
 
 func (w *world) close() {

@@ -121,6 +121,7 @@ func routes() []route {
 			get("/sandbox/root-key", "The key that clients trust in place of WhatsApp's", (*api).rootKey),
 			get("/sandbox/invariants", "The invariants that were broken; empty is what a test wants", (*api).invariants),
 			fetch("/sandbox/snapshot", "application/octet-stream", "The whole state, for wildcat sandbox --restore", (*api).snapshot),
+			get("/sandbox/memory", "Collect garbage, and say what is left: for load tests", (*api).memory),
 			get("/sandbox/stats", "Counts since the start", (*api).stats),
 		),
 	)
