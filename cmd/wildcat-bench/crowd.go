@@ -120,9 +120,9 @@ func (c *crowd) connect(ctx context.Context) error {
 	for i := range c.count {
 		var d *devices.Device
 		if i < len(paired) {
-			d, err = c.keys.Device(ctx, paired[i])
+			d, err = c.keys.Device(ctx, paired[i], devices.Owner{})
 		} else {
-			d, err = c.keys.New(ctx)
+			d, err = c.keys.New(ctx, devices.Owner{})
 		}
 		if err != nil {
 			return err
