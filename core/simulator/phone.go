@@ -216,6 +216,7 @@ func (p *Phone) issueBundle() (*bundle, error) {
 // bundle makes the phone's keys inside a transaction; mu is held.
 func (p *Phone) bundle() *bundle {
 	id, pair := p.store.newOneTimeKey()
+	p.acct.s.watchPreKey(p.dev, id, *pair.Pub)
 	return &bundle{
 		registration: p.store.registration, identity: *p.store.identity.Pub,
 		signedID: p.store.signed.ID, signed: [32]byte(p.store.signed.Pub), signature: [64]byte(p.store.signed.Signature),

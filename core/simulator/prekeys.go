@@ -74,9 +74,7 @@ func (k *preKeys) issue(d *Device) (id uint32, pub [32]byte, left int, ok bool, 
 	}
 	id = k.stock[0]
 	key := k.byID[id]
-	if key.issued {
-		d.s.violate("prekey issued twice", "%s: key %d", d.JID(), id)
-	}
+	d.s.watchPreKey(d, id, key.pub)
 	b := d.s.begin()
 	b.put(preKeyKey(d, id), append(key.pub[:], 1))
 	if err = d.s.journal.commit(b); err != nil {

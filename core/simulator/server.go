@@ -98,6 +98,7 @@ type Server struct {
 	ciphers    cipherWatch
 	presences  presences
 	pictures   pictures
+	issued     preKeyWatch
 
 	mu       sync.RWMutex // guards what follows; never held while sending
 	closed   bool

@@ -191,6 +191,9 @@ func (s *Server) loadPreKey(parts []string, value []byte) error {
 		return fmt.Errorf("prekey of %d bytes: %w", len(value), err)
 	}
 	d.prekeys.load(uint32(id), [32]byte(value[:32]), value[32] == 1)
+	if value[32] == 1 {
+		s.issued.note([32]byte(value[:32]))
+	}
 	return nil
 }
 

@@ -1,11 +1,16 @@
 package simulator
 
 import (
+	"net/http"
+	"net/http/httptest"
 	"testing"
 
+	"github.com/coder/websocket"
 	"github.com/stretchr/testify/require"
 
+	waBinary "go.mau.fi/whatsmeow/binary"
 	"go.mau.fi/whatsmeow/types"
+	"go.mau.fi/whatsmeow/util/gcmutil"
 )
 
 // invariantServer is a server with one phone that has sent another, companion, one ciphertext.
@@ -114,4 +119,110 @@ func TestAnEntryThatIsReleasedTwiceIsAViolation(t *testing.T) {
 	d.release(e)
 	d.mu.Unlock()
 	require.Len(t, s.Violations(), 1)
+}
+
+func TestAPhonesPrekeyIsNeverIssuedTwiceEither(t *testing.T) {
+	s, phone, _ := invariantServer(t)
+	p := phone.acct.phone
+	for range 3 {
+		_, err := p.issueBundle()
+		require.NoError(t, err)
+	}
+	require.Empty(t, s.Violations())
+	keys, err := p.issueBundle()
+	require.NoError(t, err)
+	s.watchPreKey(phone, keys.oneTimeID, keys.oneTime) // as a bundle that is handed out from a cache would be
+	require.Len(t, s.Violations(), 1)
+	require.Contains(t, s.Violations()[0].Rule, "prekey issued twice")
+}
+
+func TestAPrekeyThatWasIssuedBeforeARestartIsKnownAfterIt(t *testing.T) {
+	dir := t.TempDir()
+	s, err := New(Options{Dir: dir})
+	require.NoError(t, err)
+	a, err := s.AddPhone("15550001", "a")
+	require.NoError(t, err)
+	d := newCompanion(a.acct, deviceRecord{ID: 1})
+	b := s.begin()
+	b.putJSON(d.key("d"), d.rec)
+	require.NoError(t, s.journal.commit(b))
+	require.NoError(t, d.prekeys.upload(d, []uint32{1, 2}, [][32]byte{{1}, {2}}))
+	_, _, _, _, err = d.prekeys.issue(d)
+	require.NoError(t, err)
+	require.NoError(t, s.Close())
+
+	s, err = New(Options{Dir: dir})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, s.Close()) })
+	d = s.Device("15550001:1@s.whatsapp.net")
+	require.Equal(t, 1, d.PreKeys())
+	d.prekeys.stock = append([]uint32{1}, d.prekeys.stock...) // as if the mark had been lost
+	_, _, _, _, err = d.prekeys.issue(d)
+	require.NoError(t, err)
+	require.Len(t, s.Violations(), 1)
+}
+
+func TestAQueueThatDisagreesWithItsCountsOrTheJournalFailsTheAudit(t *testing.T) {
+	s, err := New(Options{Dir: t.TempDir()})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, s.Close()) })
+	a, err := s.AddPhone("15550001", "a")
+	require.NoError(t, err)
+	d := newCompanion(a.acct, deviceRecord{ID: 1})
+	a.acct.devices[1] = d
+	for range 2 {
+		o := s.outgoing(s.begin())
+		o.lowStock(d, 1)
+		require.NoError(t, o.commit())
+	}
+	require.NoError(t, s.Audit())
+	e := d.queue[0]
+	d.mu.Lock()
+	d.release(e) // past the journal: it would come again after a restart
+	d.mu.Unlock()
+	require.ErrorContains(t, s.Audit(), "is in the journal and in no queue")
+	b := s.begin()
+	b.del(d.entryKey(e.seq))
+	b.del(d.entryKey(d.queue[0].seq)) // gone from the journal only: it would be lost
+	require.NoError(t, s.journal.commit(b))
+	require.ErrorContains(t, s.Audit(), "is in a queue and not in the journal")
+	d.waiting++
+	require.ErrorContains(t, s.Audit(), "1 entries wait, 2 are counted")
+	d.waiting--
+	d.queue[0].released = true
+	require.ErrorContains(t, s.Audit(), "can still be acknowledged")
+}
+
+func TestAStanzaOnAReplacedConnectionIsAViolation(t *testing.T) {
+	s, err := New(Options{})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, s.Close()) })
+	ended := make(chan *conn, 1)
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ws, err := websocket.Accept(w, r, nil)
+		if err != nil {
+			return
+		}
+		cipher, _ := gcmutil.Prepare(make([]byte, 32))
+		c := &conn{s: s, ws: ws, wake: make(chan struct{}, 1), gone: make(chan struct{}), peer: peer{in: cipher, out: cipher}}
+		close(c.gone) // it lingers for nobody
+		c.pushNow(streamError(503))
+		c.end(true, streamError(409))
+		c.pushNow(streamError(515)) // what is guarded does nothing
+		c.writeLoop()
+		ended <- c
+	}))
+	t.Cleanup(srv.Close)
+	ws, resp, err := websocket.Dial(t.Context(), srv.URL, nil)
+	require.NoError(t, err)
+	if resp.Body != nil {
+		_ = resp.Body.Close()
+	}
+	t.Cleanup(func() { _ = ws.CloseNow() })
+	c := <-ended
+	require.Empty(t, s.Violations())
+	require.EqualValues(t, 1, c.outCount, "the last word only")
+	_, _ = c.write(nil, []waBinary.Node{streamError(515)}) // past the guard
+	require.Len(t, s.Violations(), 1)
+	require.Equal(t, "sent on an ended connection", s.Violations()[0].Rule)
 }
