@@ -1,0 +1,191 @@
+package soak
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	waBinary "go.mau.fi/whatsmeow/binary"
+	"go.mau.fi/whatsmeow/types"
+
+	"github.com/wildcathub/wildcat/core/simulator"
+)
+
+// step is one thing that goes wrong.
+type step struct {
+	name string
+	run  func(ctx context.Context, r *run)
+}
+
+// receiptTypes are those of ordinary receipts. A request to send a message again is not
+// among them: who asks does so once, and its loss is the message's, on WhatsApp too.
+var receiptTypes = []string{"-", "inactive", "sender"}
+
+func pick[T any](random *rand.Rand, list ...T) T { return list[random.IntN(len(list))] }
+
+// randomStep chooses what goes wrong next.
+func randomStep(random *rand.Rand, p *plan) step {
+	who := random.IntN(len(p.clients))
+	seed := random.Uint64()
+	f := simulator.Fault{Seed: seed, Times: 1 + random.IntN(4), Probability: pick(random, 0, 0.3, 0.6)}
+	switch n := random.IntN(100); {
+	case n < 12:
+		return step{fmt.Sprint("cut ", who), func(_ context.Context, r *run) { r.device(r.clients[who]).Cut() }}
+	case n < 17:
+		code := pick(random, 503, 515, 516)
+		return step{fmt.Sprint("stream error ", code, " for ", who), func(_ context.Context, r *run) {
+			r.device(r.clients[who]).StreamError(code)
+		}}
+	case n < 20:
+		return step{fmt.Sprint("handler of ", who, " refuses a message"), func(_ context.Context, r *run) {
+			r.clients[who].set(func() { r.clients[who].refuse++ })
+		}}
+	case n < 22 && p.restarts:
+		return step{"restart", restart}
+	case n < 30:
+		return step{"release what is held", release}
+	case n < 33:
+		return step{"end all faults", func(_ context.Context, r *run) {
+			for _, rule := range r.server().Faults() {
+				r.count(rule)
+			}
+			r.server().ClearFaults()
+		}}
+	case n < 36:
+		return step{fmt.Sprint("corrupt what ", who, " sends, in silence"), func(ctx context.Context, r *run) { corruptIn(ctx, r, who) }}
+	case n < 41:
+		f.Action, f.Direction, f.Tag = simulator.FaultMutate, simulator.Out, "message"
+		f.Mutate = corruptFromPhones
+	case n < 50:
+		f.Action = pick(random, simulator.FaultLoginFailure, simulator.FaultSocketStatus, simulator.FaultHandshakeSpoil,
+			simulator.FaultHandshakeHalf, simulator.FaultNoLinger)
+		if f.Action == simulator.FaultLoginFailure {
+			f.Code = pick(random, 500, 503)
+		}
+	case n < 56:
+		f.Action, f.Code = pick(random, simulator.FaultAckError, simulator.FaultIQError), 500
+		if f.Action == simulator.FaultIQError {
+			f.XMLNS = pick(random, "usync", "encrypt", "passive", "w:m")
+		}
+	case n < 60:
+		f.Action, f.Times, f.Probability = simulator.FaultDeduplicate, 0, 0
+	default:
+		f.Action = pick(random, simulator.FaultDrop, simulator.FaultDrop, simulator.FaultDelay, simulator.FaultDuplicate,
+			simulator.FaultHold, simulator.FaultCutBefore, simulator.FaultCutAfter)
+		f.Direction = pick(random, simulator.In, simulator.Out)
+		f.Tag = pick(random, "message", "message", "receipt", "ack", "iq", "notification")
+		if f.Tag == "notification" {
+			f.Direction = simulator.Out
+		}
+		if f.Tag == "receipt" && f.Direction == simulator.In {
+			f.Type = pick(random, receiptTypes...)
+		}
+		f.DelayMS, f.JitterMS, f.Copies = 1+random.IntN(50), random.IntN(100), random.IntN(3)
+		if f.Action == simulator.FaultHold {
+			f.ReleaseAt, f.Order = random.IntN(5), pick(random, simulator.AsHeld, simulator.Reversed, simulator.Shuffled)
+		}
+		if f.Action == simulator.FaultCutBefore || f.Action == simulator.FaultCutAfter {
+			f.Times = 1
+		}
+	}
+	if random.IntN(2) == 0 && f.Action != simulator.FaultSocketStatus && f.Action != simulator.FaultHandshakeSpoil &&
+		f.Action != simulator.FaultHandshakeHalf {
+		f.Device = p.clients[who]
+	}
+	return step{describe(&f), func(_ context.Context, r *run) { add(r, f) }}
+}
+
+func describe(f *simulator.Fault) string {
+	return fmt.Sprintf("%s %s <%s type=%q xmlns=%q> device %q code %d, %d times, probability %v, delay %d+%d, copies %d, release at %d",
+		f.Action, f.Direction, f.Tag, f.Type, f.XMLNS, f.Device, f.Code, f.Times, f.Probability, f.DelayMS, f.JitterMS, f.Copies, f.ReleaseAt)
+}
+
+func add(r *run, f simulator.Fault) {
+	rule, err := r.server().AddFault(f)
+	if err != nil {
+		r.t.Errorf("%s: %v", describe(&f), err)
+		return
+	}
+	if f.Action == simulator.FaultHold {
+		r.mu.Lock()
+		r.holds = append(r.holds, rule)
+		r.mu.Unlock()
+	}
+}
+
+func release(_ context.Context, r *run) {
+	r.mu.Lock()
+	holds := r.holds
+	r.holds = nil
+	r.mu.Unlock()
+	for _, rule := range holds {
+		rule.Release(simulator.Shuffled)
+		r.count(rule)
+		rule.Remove()
+	}
+}
+
+// corruptFromPhones spoils only what phones sent: what they are asked for again they send
+// again, durably. A client does so once, after it has acknowledged the request; see corruptIn.
+func corruptFromPhones(n *waBinary.Node) {
+	from, _ := n.Attrs["from"].(types.JID)
+	if from.Device != 0 {
+		return
+	}
+	for i, enc := range n.GetChildrenByTag("enc") {
+		if raw, ok := enc.Content.([]byte); ok && i == 0 && len(raw) > 20 {
+			raw[len(raw)-1] ^= 1
+			raw[len(raw)/2] ^= 1
+		}
+	}
+}
+
+// corruptIn spoils one ciphertext of a client while nothing else happens: whatsmeow sends a
+// message again with no lock against its other sends, and no second try.
+func corruptIn(ctx context.Context, r *run, who int) {
+	r.calm.Lock()
+	defer r.calm.Unlock()
+	release(ctx, r)
+	for _, rule := range r.server().Faults() {
+		r.count(rule)
+	}
+	r.server().ClearFaults()
+	c := r.clients[who]
+	quiet, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	for _, other := range r.clients {
+		if _, err := other.ready(quiet); err != nil {
+			r.t.Errorf("no silence: %v", err)
+			return
+		}
+	}
+	rule, err := r.server().AddFault(simulator.Fault{
+		Action: simulator.FaultMutate, Mutation: "corrupt-ciphertext", Direction: simulator.In, Device: c.jid, Tag: "message", Times: 1,
+	})
+	if err != nil {
+		r.t.Errorf("corrupt: %v", err)
+		return
+	}
+	m := message{id: fmt.Sprintf("3EB1%08X%08X", r.p.seed, r.sentCount()), text: "spoiled", from: who, to: r.p.phones[0]}
+	r.mu.Lock()
+	r.extra = append(r.extra, m)
+	r.mu.Unlock()
+	if err = c.send(ctx, &m); err != nil {
+		r.t.Errorf("send: %v", err)
+	}
+	if _, err = r.server().Phone(m.to).WaitMessage(quiet, func(got simulator.Message) bool { return got.ID == m.id }); err != nil {
+		r.t.Errorf("a spoiled message did not come again: %v", err)
+	}
+	r.count(rule)
+	rule.Remove()
+}
+
+func restart(_ context.Context, r *run) {
+	release(context.Background(), r)
+	r.restart.Lock()
+	defer r.restart.Unlock()
+	r.stopServer()
+	r.startServer()
+	r.stops++
+}
