@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -13,7 +14,6 @@ import (
 
 	"go.mau.fi/whatsmeow"
 	"go.mau.fi/whatsmeow/proto/waE2E"
-	"go.mau.fi/whatsmeow/store"
 	"go.mau.fi/whatsmeow/store/sqlstore"
 	"go.mau.fi/whatsmeow/types"
 	"go.mau.fi/whatsmeow/types/events"
@@ -23,7 +23,8 @@ import (
 const (
 	ackPatience   = 700 * time.Millisecond // for the server's acknowledgement of one try
 	sendPatience  = 3 * time.Second        // for one try as a whole
-	loginPatience = 3 * time.Second        // from the handshake to "ready"
+	loginPatience = 4 * time.Second        // from the handshake to "ready"
+	stockPatience = time.Minute            // the same, while the client makes its first 812 prekeys
 )
 
 // client is an account as a hub holds it: one store, one whatsmeow client after the other.
@@ -36,6 +37,7 @@ type client struct {
 	// sessions keeps sends and decryptions apart: whatsmeow reads, encrypts and writes back
 	// with no lock against a decryption in between. A hub has to do the same.
 	sessions sync.Mutex
+	resend   atomic.Pointer[time.Timer] // while it is held for a message that is sent again
 
 	mu      sync.Mutex
 	changed chan struct{}
@@ -115,14 +117,16 @@ func (c *client) life(ctx context.Context) error {
 	if device.ID == nil {
 		return errGone
 	}
-	device.EventBuffer = &exclusive{device.EventBuffer, &c.sessions}
+	device.EventBuffer = &exclusiveBuffer{device.EventBuffer, c}
+	device.Sessions = &exclusiveSessions{device.Sessions, c}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	cli := whatsmeow.NewClient(device, waLog.Noop)
+	cli := whatsmeow.NewClient(device, warner{&c.r.warnings, fmt.Sprint(c.jid, " life ", c.lives)})
 	cli.BackgroundEventCtx = ctx
 	cli.EnableAutoReconnect, cli.DisableLoginAutoReconnect = false, true
 	cli.SynchronousAck, cli.EnableDecryptedEventBuffer = true, true
 	cli.GetMessageForRetry = func(_, _ types.JID, id types.MessageID) *waE2E.Message { return c.sentMessage(id) }
+	cli.PreRetryCallback = func(*events.Receipt, types.MessageID, int, *waE2E.Message) bool { c.beginResend(); return true }
 	ready, over := make(chan struct{}, 1), make(chan struct{}, 1)
 	cli.AddEventHandlerWithSuccessStatus(func(evt any) bool {
 		switch evt := evt.(type) {
@@ -152,7 +156,7 @@ func (c *client) life(ctx context.Context) error {
 	case <-ready:
 	case <-over:
 		return nil
-	case <-time.After(loginPatience):
+	case <-time.After(c.patience()):
 		return nil
 	case <-ctx.Done():
 		return nil
@@ -248,7 +252,7 @@ func (c *client) try(ctx context.Context, cli *whatsmeow.Client, m *message, con
 	defer cancel()
 	c.sessions.Lock()
 	defer c.sessions.Unlock()
-	_, err := cli.SendMessage(ctx, types.NewJID(m.to, types.DefaultUserServer), content,
+	_, err := cli.SendMessage(holding(ctx), types.NewJID(m.to, types.DefaultUserServer), content,
 		whatsmeow.SendRequestExtra{ID: m.id, Timeout: ackPatience})
 	return err
 }
@@ -259,17 +263,12 @@ func (c *client) sentMessage(id string) *waE2E.Message {
 	return proto.CloneOf(c.sent[id])
 }
 
-// exclusive makes decryptions exclude sends.
-type exclusive struct {
-	store.EventBuffer
-	mu *sync.Mutex
-}
-
-// DoDecryptionTxn implements store.EventBuffer.
-func (e *exclusive) DoDecryptionTxn(ctx context.Context, f func(context.Context) error) error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.EventBuffer.DoDecryptionTxn(ctx, f)
+// patience is how long a login may take.
+func (c *client) patience() time.Duration {
+	if d := c.r.device(c); d == nil || d.PreKeys() < 5 {
+		return stockPatience
+	}
+	return loginPatience
 }
 
 func pause(ctx context.Context, d time.Duration) {

@@ -4,6 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -37,7 +41,9 @@ type run struct {
 	hits    map[string]int
 	broken  []string
 	extra   []message // of steps that send one
-	stops   int
+
+	warnings warnings
+	stops    int
 }
 
 func newRun(t *testing.T, p *plan) *run {
@@ -47,7 +53,7 @@ func newRun(t *testing.T, p *plan) *run {
 	}
 	r.startServer()
 	t.Cleanup(func() { r.stopServer() })
-	for _, number := range append(append([]string{}, p.clients[:2]...), p.phones...) {
+	for _, number := range p.numbers() {
 		_, err := r.srv.AddPhone(number, "Phone "+number)
 		require.NoError(t, err)
 	}
@@ -64,10 +70,32 @@ func newRun(t *testing.T, p *plan) *run {
 }
 
 func (r *run) startServer() {
-	s, err := simulator.New(simulator.Options{Dir: r.dir, Root: &root, Linger: 20 * time.Millisecond})
+	s, err := simulator.New(simulator.Options{
+		Dir: r.dir, Root: &root, Linger: 20 * time.Millisecond,
+		Logger: slog.New(slog.NewTextHandler(&r.warnings, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	})
 	require.NoError(r.t, err)
 	require.NoError(r.t, s.Start("127.0.0.1:0"))
 	r.srv = s
+	if os.Getenv("WILDCAT_SOAK_TRACE") != "" {
+		s.Trace().Enable(1 << 20)
+	}
+}
+
+// writeTrace leaves all stanzas of a failed schedule in a file, if it was asked for.
+func (r *run) writeTrace() {
+	dir := os.Getenv("WILDCAT_SOAK_TRACE")
+	if dir == "" || !r.t.Failed() {
+		return
+	}
+	var b strings.Builder
+	stanzas, err := r.server().Trace().Stanzas(simulator.TraceFilter{})
+	require.NoError(r.t, err)
+	for _, s := range stanzas {
+		fmt.Fprintf(&b, "%d %s conn %d %s %s %s\n%s\n", s.N, s.At.Format("15:04:05.000"), s.Conn, s.Direction, s.Device, s.Fault, s.XML)
+	}
+	b.WriteString(r.warnings.String())
+	require.NoError(r.t, os.WriteFile(filepath.Join(dir, fmt.Sprintf("seed-%d.xml", r.p.seed)), []byte(b.String()), 0o600))
 }
 
 func (r *run) stopServer() {
@@ -153,6 +181,11 @@ func (r *run) go_() {
 	}
 	defer alive.Wait()
 	defer endLives()
+	for _, c := range r.clients {
+		if _, err := c.ready(ctx); err != nil {
+			r.t.Errorf("first login: %v", err)
+		}
+	}
 	for from := range len(r.p.clients) + len(r.p.phones) {
 		senders.Go(func() { r.send(ctx, from) })
 	}
@@ -210,7 +243,7 @@ func (r *run) settle(ctx context.Context) {
 		r.count(rule)
 	}
 	r.server().ClearFaults()
-	ctx, cancel := context.WithTimeout(ctx, 60*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 40*time.Second)
 	defer cancel()
 	var err error
 	for cuts := 0; ctx.Err() == nil; cuts++ {
@@ -234,6 +267,7 @@ func (r *run) settle(ctx context.Context) {
 	for _, v := range r.server().Violations() {
 		r.t.Errorf("invariant broken: %s", v)
 	}
+	r.writeTrace()
 	for _, v := range r.broken {
 		r.t.Errorf("invariant broken before a restart: %s", v)
 	}
@@ -256,7 +290,7 @@ func (r *run) missing() error {
 			problems = append(problems, fmt.Errorf("%d stanzas wait for %s", n, c.jid))
 		}
 	}
-	for _, number := range append(append([]string{}, r.p.clients[:2]...), r.p.phones...) {
+	for _, number := range r.p.numbers() {
 		want, got := map[string]string{}, map[string]string{}
 		for _, m := range r.all() {
 			if m.to == number || r.p.number(m.from) == number && !r.p.isPhone(m.from) {
@@ -302,7 +336,7 @@ func (r *run) summary() string {
 	for _, c := range r.clients {
 		lives, handled = lives+c.lives, handled+c.handled-len(c.shown)
 	}
-	for _, number := range append(append([]string{}, r.p.clients[:2]...), r.p.phones...) {
+	for _, number := range r.p.numbers() {
 		for _, m := range r.server().Phone(number).Received(0) {
 			copies += m.Copies - 1
 		}
