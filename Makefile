@@ -9,6 +9,8 @@ CROSS   ?= linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windo
 ROUNDS  ?= 50
 SEED    ?= 1
 CROWD   ?= 100,10000
+SCHEDULES ?= 50
+MESSAGES  ?= 1000
 
 .DEFAULT_GOAL := help
 
@@ -46,6 +48,10 @@ crash: ## Kill the real hub at every named point and at random (ROUNDS, SEED, DA
 crowd: ## Let 100 simulated accounts exchange 10,000 messages (CROWD=ACCOUNTS,MESSAGES)
 	SIMULATOR_CROWD=$(CROWD) $(GO) test -count=1 -timeout 30m -run 'Crowd' -v ./core/simulator/
 
+soak: ## Run random fault schedules of the simulator (SCHEDULES, SEED, MESSAGES); a seed makes its schedule again
+	WILDCAT_SOAK_SCHEDULES=$(SCHEDULES) WILDCAT_SOAK_SEED=$(SEED) WILDCAT_SOAK_MESSAGES=$(MESSAGES) \
+		$(GO) test -count=1 -timeout 120m -parallel 16 -v ./core/simulator/soak/
+
 demo: ## See the main job work, end to end, with no phone (DEMOFLAGS=--database=mongodb://... stores there)
 	$(GO) run ./cmd/wildcat demo $(DEMOFLAGS)
 
@@ -57,4 +63,4 @@ cross: ## Build for every supported platform (CROSS names others)
 vuln: ## Check for known vulnerabilities (needs the network)
 	$(TOOL) govulncheck ./...
 
-.PHONY: help build test test-mongo race lint fmt gen bench crash crowd demo cross vuln
+.PHONY: help build test test-mongo race lint fmt gen bench crash crowd soak demo cross vuln

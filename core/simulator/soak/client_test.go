@@ -14,6 +14,7 @@ import (
 
 	"go.mau.fi/whatsmeow"
 	"go.mau.fi/whatsmeow/proto/waE2E"
+	"go.mau.fi/whatsmeow/store"
 	"go.mau.fi/whatsmeow/store/sqlstore"
 	"go.mau.fi/whatsmeow/types"
 	"go.mau.fi/whatsmeow/types/events"
@@ -21,10 +22,10 @@ import (
 )
 
 const (
-	ackPatience   = 700 * time.Millisecond // for the server's acknowledgement of one try
-	sendPatience  = 3 * time.Second        // for one try as a whole
-	loginPatience = 4 * time.Second        // from the handshake to "ready"
-	stockPatience = time.Minute            // the same, while the client makes its first 812 prekeys
+	ackPatience   = 1000 * time.Millisecond // for the server's acknowledgement of one try
+	sendPatience  = 5 * time.Second         // for one try as a whole
+	loginPatience = 8 * time.Second         // from the handshake to "ready"
+	stockPatience = time.Minute             // the same, while the client makes its first 812 prekeys
 )
 
 // client is an account as a hub holds it: one store, one whatsmeow client after the other.
@@ -33,6 +34,7 @@ type client struct {
 	number string
 	db     *sqlstore.Container
 	jid    string // of its device
+	device *store.Device
 
 	// sessions keeps sends and decryptions apart: whatsmeow reads, encrypts and writes back
 	// with no lock against a decryption in between. A hub has to do the same.
@@ -110,15 +112,19 @@ var errGone = errors.New("whatsmeow deleted its device")
 // life is one whatsmeow client, from its first try to connect to its loss. An error is one
 // that another life would meet too.
 func (c *client) life(ctx context.Context) error {
-	device, err := c.db.GetFirstDevice(ctx)
-	if err != nil {
-		return err
+	if c.device == nil {
+		device, err := c.db.GetFirstDevice(ctx)
+		if err != nil {
+			return err
+		}
+		device.EventBuffer = &exclusiveBuffer{device.EventBuffer, c}
+		device.Sessions = &exclusiveSessions{device.Sessions, c}
+		c.device = device
 	}
+	device := c.device
 	if device.ID == nil {
 		return errGone
 	}
-	device.EventBuffer = &exclusiveBuffer{device.EventBuffer, c}
-	device.Sessions = &exclusiveSessions{device.Sessions, c}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	cli := whatsmeow.NewClient(device, warner{&c.r.warnings, fmt.Sprint(c.jid, " life ", c.lives)})
@@ -149,7 +155,7 @@ func (c *client) life(ctx context.Context) error {
 	c.set(func() { c.alive, c.lives = cli, c.lives+1 })
 	defer c.set(func() { c.alive, c.current = nil, nil })
 	c.r.server().Install(cli)
-	if err = cli.Connect(); err != nil {
+	if err := cli.Connect(); err != nil {
 		return nil // it was refused, or the server is away: another time
 	}
 	select {
@@ -196,6 +202,13 @@ func (c *client) take(from *whatsmeow.Client, m *events.Message) bool {
 	c.shown[m.Info.ID] = text
 	c.r.progress()
 	return true
+}
+
+func (c *client) shows(id string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, ok := c.shown[id]
+	return ok
 }
 
 func (c *client) set(change func()) {

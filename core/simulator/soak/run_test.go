@@ -172,7 +172,7 @@ func (r *run) sentCount() int {
 
 // go_ carries the schedule out and checks what came of it.
 func (r *run) go_() {
-	ctx, cancel := context.WithTimeout(r.t.Context(), 4*time.Minute)
+	ctx, cancel := context.WithTimeout(r.t.Context(), 40*time.Minute)
 	defer cancel()
 	lives, endLives := context.WithCancel(ctx)
 	var alive, senders sync.WaitGroup
@@ -184,6 +184,11 @@ func (r *run) go_() {
 	for _, c := range r.clients {
 		if _, err := c.ready(ctx); err != nil {
 			r.t.Errorf("first login: %v", err)
+		}
+	}
+	for _, c := range r.clients {
+		for _, phone := range r.p.phones {
+			r.converse(ctx, c, phone, true)
 		}
 	}
 	for from := range len(r.p.clients) + len(r.p.phones) {
@@ -199,6 +204,61 @@ func (r *run) go_() {
 	})
 	senders.Wait()
 	r.settle(ctx)
+}
+
+// drain waits until every client has acknowledged everything. What a fault dropped comes
+// with another login.
+func (r *run) drain(ctx context.Context) bool {
+	for _, c := range r.clients {
+		for {
+			short, cancel := context.WithTimeout(ctx, 3*time.Second)
+			err := r.device(c).WaitDrained(short)
+			cancel()
+			if err == nil {
+				_, err = c.ready(ctx)
+			}
+			if err == nil {
+				break
+			}
+			if ctx.Err() != nil {
+				r.t.Errorf("no silence: %v, %d wait for %s", err, r.device(c).Pending(), c.jid)
+				return false
+			}
+			r.device(c).Cut()
+		}
+	}
+	return true
+}
+
+// converse sends a message each way and one more, each once the other end shows the last:
+// sessions that are opened are then known at both ends.
+func (r *run) converse(ctx context.Context, c *client, phone string, clientFirst bool) {
+	byClient := clientFirst
+	for range 3 {
+		from, to := r.p.indexOf(c.number), phone
+		if !byClient {
+			from, to = r.p.indexOf(phone), c.number
+		}
+		r.mu.Lock()
+		m := message{id: fmt.Sprintf("3EB1%08X%08X", r.p.seed, len(r.extra)), text: fmt.Sprint("extra ", len(r.extra)), from: from, to: to}
+		r.extra = append(r.extra, m)
+		r.mu.Unlock()
+		var err error
+		if byClient {
+			if err = c.send(ctx, &m); err == nil {
+				_, err = r.server().Phone(phone).WaitMessage(ctx, func(got simulator.Message) bool { return got.ID == m.id })
+			}
+		} else {
+			if err = r.sendByPhone(ctx, &m); err == nil {
+				err = r.wait(ctx, func() bool { return c.shows(m.id) })
+			}
+		}
+		if err != nil {
+			r.t.Errorf("%s and phone %s: message %s: %v", c.jid, phone, m.id, err)
+			return
+		}
+		byClient = !byClient
+	}
 }
 
 // send sends what one phone or client has to, in order.
@@ -243,7 +303,7 @@ func (r *run) settle(ctx context.Context) {
 		r.count(rule)
 	}
 	r.server().ClearFaults()
-	ctx, cancel := context.WithTimeout(ctx, 40*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	var err error
 	for cuts := 0; ctx.Err() == nil; cuts++ {

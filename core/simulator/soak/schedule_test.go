@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -94,6 +95,8 @@ func (p *plan) number(from int) string {
 	return p.clients[from]
 }
 
+func (p *plan) indexOf(number string) int { return slices.Index(p.numbers(), number) }
+
 // numbers are all that there are.
 func (p *plan) numbers() []string { return append(append([]string{}, p.clients...), p.phones...) }
 
@@ -110,7 +113,7 @@ func (p *plan) String() string {
 // Runs a few short schedules, or those that the environment asks for: see make soak.
 func TestFaultSchedules(t *testing.T) {
 	schedules := setting(t, "WILDCAT_SOAK_SCHEDULES", 2)
-	messages := setting(t, "WILDCAT_SOAK_MESSAGES", 150)
+	messages := setting(t, "WILDCAT_SOAK_MESSAGES", 60)
 	first := setting(t, "WILDCAT_SOAK_SEED", 1)
 	for seed := first; seed < first+schedules; seed++ {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {

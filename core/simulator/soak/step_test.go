@@ -6,9 +6,6 @@ import (
 	"math/rand/v2"
 	"time"
 
-	waBinary "go.mau.fi/whatsmeow/binary"
-	"go.mau.fi/whatsmeow/types"
-
 	"github.com/wildcathub/wildcat/core/simulator"
 )
 
@@ -52,11 +49,11 @@ func randomStep(random *rand.Rand, p *plan) step {
 			}
 			r.server().ClearFaults()
 		}}
-	case n < 36:
-		return step{fmt.Sprint("corrupt what ", who, " sends, in silence"), func(ctx context.Context, r *run) { corruptIn(ctx, r, who) }}
 	case n < 41:
-		f.Action, f.Direction, f.Tag = simulator.FaultMutate, simulator.Out, "message"
-		f.Mutate = corruptFromPhones
+		dir := pick(random, simulator.In, simulator.Out)
+		return step{fmt.Sprint("corrupt a message ", dir, " of ", who, ", in silence"), func(ctx context.Context, r *run) {
+			corrupt(ctx, r, who, dir)
+		}}
 	case n < 50:
 		f.Action = pick(random, simulator.FaultLoginFailure, simulator.FaultSocketStatus, simulator.FaultHandshakeSpoil,
 			simulator.FaultHandshakeHalf, simulator.FaultNoLinger)
@@ -126,24 +123,9 @@ func release(_ context.Context, r *run) {
 	}
 }
 
-// corruptFromPhones spoils only what phones sent: what they are asked for again they send
-// again, durably. A client does so once, after it has acknowledged the request; see corruptIn.
-func corruptFromPhones(n *waBinary.Node) {
-	from, _ := n.Attrs["from"].(types.JID)
-	if from.Device != 0 {
-		return
-	}
-	for i, enc := range n.GetChildrenByTag("enc") {
-		if raw, ok := enc.Content.([]byte); ok && i == 0 && len(raw) > 20 {
-			raw[len(raw)-1] ^= 1
-			raw[len(raw)/2] ^= 1
-		}
-	}
-}
-
-// corruptIn spoils one ciphertext of a client while nothing else happens: whatsmeow sends a
-// message again with no lock against its other sends, and no second try.
-func corruptIn(ctx context.Context, r *run, who int) {
+// corrupt spoils one ciphertext while nothing else happens. Asking for a message again opens
+// a new session, and messages that cross it in the old one are lost to libsignal, on both sides.
+func corrupt(ctx context.Context, r *run, who int, dir simulator.Direction) {
 	r.calm.Lock()
 	defer r.calm.Unlock()
 	release(ctx, r)
@@ -151,34 +133,23 @@ func corruptIn(ctx context.Context, r *run, who int) {
 		r.count(rule)
 	}
 	r.server().ClearFaults()
-	c := r.clients[who]
-	quiet, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 60*time.Second)
 	defer cancel()
-	for _, other := range r.clients {
-		if _, err := other.ready(quiet); err != nil {
-			r.t.Errorf("no silence: %v", err)
-			return
-		}
+	c := r.clients[who]
+	if !r.drain(ctx) {
+		return
 	}
 	rule, err := r.server().AddFault(simulator.Fault{
-		Action: simulator.FaultMutate, Mutation: "corrupt-ciphertext", Direction: simulator.In, Device: c.jid, Tag: "message", Times: 1,
+		Action: simulator.FaultMutate, Mutation: "corrupt-ciphertext", Direction: dir, Device: c.jid, Tag: "message", Times: 1,
 	})
 	if err != nil {
 		r.t.Errorf("corrupt: %v", err)
 		return
 	}
-	m := message{id: fmt.Sprintf("3EB1%08X%08X", r.p.seed, r.sentCount()), text: "spoiled", from: who, to: r.p.phones[0]}
-	r.mu.Lock()
-	r.extra = append(r.extra, m)
-	r.mu.Unlock()
-	if err = c.send(ctx, &m); err != nil {
-		r.t.Errorf("send: %v", err)
-	}
-	if _, err = r.server().Phone(m.to).WaitMessage(quiet, func(got simulator.Message) bool { return got.ID == m.id }); err != nil {
-		r.t.Errorf("a spoiled message did not come again: %v", err)
-	}
+	r.converse(ctx, c, r.p.phones[0], dir == simulator.In)
 	r.count(rule)
 	rule.Remove()
+	r.drain(ctx)
 }
 
 func restart(_ context.Context, r *run) {
