@@ -131,6 +131,7 @@ func (c *client) life(ctx context.Context) error {
 	cli.BackgroundEventCtx = ctx
 	cli.EnableAutoReconnect, cli.DisableLoginAutoReconnect = false, true
 	cli.SynchronousAck, cli.EnableDecryptedEventBuffer = true, true
+	cli.ManualHistorySyncDownload = true // its own way keeps a goroutine for good
 	cli.GetMessageForRetry = func(_, _ types.JID, id types.MessageID) *waE2E.Message { return c.sentMessage(id) }
 	cli.PreRetryCallback = func(*events.Receipt, types.MessageID, int, *waE2E.Message) bool { c.beginResend(); return true }
 	ready, over := make(chan struct{}, 1), make(chan struct{}, 1)
@@ -194,8 +195,11 @@ func (c *client) take(from *whatsmeow.Client, m *events.Message) bool {
 		c.alive = nil // and everything after it, so that the redelivery is in order
 		return false
 	}
-	c.handled++
 	text := m.Message.GetConversation()
+	if text == "" {
+		return true // what a phone tells a companion that is new: keys, history
+	}
+	c.handled++
 	if old, ok := c.shown[m.Info.ID]; ok && old != text {
 		c.r.t.Errorf("client %s: message %s is both %q and %q", c.jid, m.Info.ID, old, text)
 	}

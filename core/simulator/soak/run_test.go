@@ -303,7 +303,7 @@ func (r *run) settle(ctx context.Context) {
 		r.count(rule)
 	}
 	r.server().ClearFaults()
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
 	var err error
 	for cuts := 0; ctx.Err() == nil; cuts++ {
@@ -311,7 +311,7 @@ func (r *run) settle(ctx context.Context) {
 		for _, c := range r.clients {
 			r.device(c).Cut()
 		}
-		round, cancelRound := context.WithTimeout(ctx, 4*time.Second)
+		round, cancelRound := context.WithTimeout(ctx, 4*time.Second<<cuts) // longer each time: a slow machine needs it
 		err = r.wait(round, func() bool { return r.missing() == nil })
 		cancelRound()
 		if err == nil {
