@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/wildcathub/wildcat/core/account"
+	"github.com/wildcathub/wildcat/core/devices"
 	"github.com/wildcathub/wildcat/core/simulator"
 	"github.com/wildcathub/wildcat/core/store"
 	"github.com/wildcathub/wildcat/core/whatsapp"
@@ -348,6 +350,31 @@ func TestAnotherOwnerIsLeftAlone(t *testing.T) {
 	_, err = h.Create(within(t), store.Account{ID: "a"})
 	require.NoError(t, err)
 	h.waitState("a", account.StateReconnecting, account.ReasonOwnedElsewhere)
+}
+
+func TestKeysThatAnotherOwnerUsesAreNotRemoved(t *testing.T) {
+	onKeys(t, keysThatAnotherOwnerUsesAreNotRemoved)
+}
+
+func keysThatAnotherOwnerUsesAreNotRemoved(t *testing.T, keys func(*hub)) {
+	h := newHub(t, keys)
+	_, dev := h.pair("a", "15550001")
+	require.NoError(t, h.Disconnect(within(t), "a"))
+	h.stop()
+	open := h.openKeys
+	h.openKeys = func(deps devices.Deps) (*devices.Container, error) { // before the accounts start
+		if _, err := h.store.AcquireLease(within(t), "account/a", "somebody else", time.Hour); err != nil {
+			return nil, err
+		}
+		if open != nil {
+			return open(deps)
+		}
+		return devices.Open(t.Context(), filepath.Join(h.dir, "devices.db"), deps)
+	}
+	h.open()
+	require.ErrorIs(t, h.Delete(within(t), "a"), store.ErrStale)
+	_, err := h.keys.Device(within(t), dev.JID().String(), devices.Owner{})
+	require.NoError(t, err)
 }
 
 func refused(addr string) *httpTransport { return &httpTransport{addr: addr} }

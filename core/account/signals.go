@@ -210,5 +210,8 @@ func (o *owner) removeKeys(jid string) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 	defer cancel()
+	if err := o.acquire(ctx); err != nil { // the keys may be in use by another owner
+		return err
+	}
 	return o.m.deps.Devices.Delete(ctx, jid, o.holder())
 }
