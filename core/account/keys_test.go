@@ -90,22 +90,69 @@ func (k *mongoKeys) count(f func()) (total int, by map[string]int) {
 }
 
 // One owner of a device has what it needs in memory: what remains is what must be durable.
+// A message to a group has the sender's key besides the sessions, each before it leaves.
 func TestRoundTripsOfAMessage(t *testing.T) {
-	k := newMongoKeys(t)
-	h := newHub(t, k.use)
-	_, dev := h.pair("a", "15550001")
-	friend := h.phone("15550002")
+	for name, c := range map[string]struct {
+		group         bool
+		receive, send int
+	}{
+		"person": {receive: 3, send: 1},
+		"group":  {group: true, receive: 3, send: 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			k := newMongoKeys(t)
+			h := newHub(t, k.use)
+			_, dev := h.pair("a", "15550001")
+			friend := h.phone("15550002")
+			them, us := "15550002@s.whatsapp.net", "15550001"
+			if c.group {
+				group, err := friend.CreateGroup(within(t), "us", "15550001")
+				require.NoError(t, err)
+				them, us = group, group
+			}
+			receive, send := h.conversation(dev, friend, us, them)
+			for range 3 { // both sides learn of each other
+				receive()
+				send()
+			}
+			// What was read is cleared with the next message, or a moment later when none comes.
+			idle := func() { time.Sleep(400 * time.Millisecond) }
+			idle()
+			const n = 10
+			total, by := k.count(func() {
+				for range n {
+					receive()
+				}
+				idle()
+			})
+			t.Logf("%d received: %v", n, by)
+			require.LessOrEqual(t, total, c.receive*n)
+			total, by = k.count(func() {
+				for range n {
+					send()
+				}
+			})
+			t.Logf("%d sent: %v", n, by)
+			require.LessOrEqual(t, total, c.send*n)
+			require.GreaterOrEqual(t, by["update"], n, "the sessions are written before the message leaves")
+		})
+	}
+}
+
+// conversation returns how one message is received, and one sent, until all that follows
+// from it is over.
+func (h *hub) conversation(dev *simulator.Device, friend *simulator.Phone, us, them string) (receive, send func()) {
+	t := h.t
+	s, r := h.waitSender("a"), whatsapp.Renderer{}
 	var want []string
-	say := func() {
+	receive = func() {
 		want = append(want, fmt.Sprint("message ", len(want)))
-		h.say(friend, "15550001", want[len(want)-1])
+		h.say(friend, us, want[len(want)-1])
 		h.waitTexts(want...)
 		require.NoError(t, dev.WaitDrained(within(t)))
 	}
-	s := h.waitSender("a")
-	send := func() {
-		r := whatsapp.Renderer{}
-		to, payload, err := r.RenderText("15550002", "pong", nil, nil)
+	send = func() {
+		to, payload, err := r.RenderText(them, "pong", nil, nil)
 		require.NoError(t, err)
 		id := r.NewID()
 		_, err = s.Send(within(t), whatsapp.Outgoing{ID: id, To: to, Payload: payload})
@@ -121,30 +168,7 @@ func TestRoundTripsOfAMessage(t *testing.T) {
 			return false
 		})
 	}
-	for range 3 { // both sides learn of each other
-		say()
-		send()
-	}
-	// What was read is cleared with the next message, or a moment later when none comes.
-	idle := func() { time.Sleep(400 * time.Millisecond) }
-	idle()
-	const n = 10
-	total, by := k.count(func() {
-		for range n {
-			say()
-		}
-		idle()
-	})
-	t.Logf("%d received: %v", n, by)
-	require.LessOrEqual(t, total, 3*n)
-	total, by = k.count(func() {
-		for range n {
-			send()
-		}
-	})
-	t.Logf("%d sent: %v", n, by)
-	require.LessOrEqual(t, total, n)
-	require.Equal(t, n, by["update"], "the sessions are written before the message leaves")
+	return receive, send
 }
 
 // The program dies between two writes of a decryption, whichever they are.
