@@ -176,19 +176,7 @@ func (o *Outbox) ForgetAccount(account string) {
 			if ref.Account != account {
 				continue
 			}
-			var under []*item // under way: they end, and their outcomes find no row
-			for _, it := range l.items {
-				switch {
-				case it.flying && it.cancel != nil:
-					it.cancel()
-					under = append(under, it)
-				case it.flying || it.flushing:
-					under = append(under, it)
-				default:
-					o.release(it)
-				}
-			}
-			l.items, l.top, l.more = under, 0, false
+			o.empty(l)
 			ep.place(l, now)
 		}
 	}
@@ -254,7 +242,7 @@ func (o *Outbox) Replay(ctx context.Context, deliveryID string) (store.Delivery,
 	defer o.mu.Unlock()
 	defer o.wakeDispatcher()
 	ep := o.endpoints[d.Endpoint]
-	if ep == nil || ep.leaving {
+	if ep == nil || ep.leaving || !o.mine(d.Account) {
 		return d, nil // it waits in the store
 	}
 	if ep.disabled {

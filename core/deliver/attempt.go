@@ -123,7 +123,7 @@ func (o *Outbox) book(j job, a attempt, ev *sdk.Event) {
 	now := a.at.Add(a.took)
 	o.mu.Lock()
 	out := ep.policy.decide(it, a, o.rand())
-	out.finish.Epoch = o.epoch
+	out.finish.Epoch = o.fence(j.lane.ref.Account)
 	o.landed(j)
 	o.release(it)
 	j.lane.unflushed++

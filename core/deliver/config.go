@@ -98,8 +98,11 @@ type Deps struct {
 	// Rand returns a number in [0, 1) for jitter; default math/rand/v2. It must be
 	// safe for concurrent use.
 	Rand func() float64
-	// Epoch fences every write of this process.
+	// Epoch fences every write of this process, where it is the only one on its database.
 	Epoch uint64
+	// Shared says that other processes deliver from the same database: only deliveries of
+	// accounts that [Outbox.Own] named are touched, and their epoch fences the writes.
+	Shared bool
 }
 
 func (d *Deps) setDefaults() error {

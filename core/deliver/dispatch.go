@@ -124,6 +124,9 @@ func (o *Outbox) pick(ep *endpoint, now time.Time) (job, bool) {
 	}
 	for len(ep.ready) > 0 {
 		l := ep.shift()
+		if o.strange(ep, l, now) {
+			continue
+		}
 		it, _ := l.next(now, ep.Ordering)
 		if it == nil || o.hold(it, now) {
 			o.refill(l)
@@ -141,6 +144,9 @@ func (o *Outbox) pick(ep *endpoint, now time.Time) (job, bool) {
 func (o *Outbox) pickProbe(ep *endpoint, now time.Time) (job, bool) {
 	for len(ep.ready) > 0 {
 		l := ep.shift()
+		if o.strange(ep, l, now) {
+			continue
+		}
 		if it, _ := l.next(now, ep.Ordering); it != nil && !o.hold(it, now) {
 			j := o.launch(ep, l, it, now)
 			j.probe = true
@@ -154,7 +160,7 @@ func (o *Outbox) pickProbe(ep *endpoint, now time.Time) (job, bool) {
 	}
 	l := ep.waiting[0]
 	it, _ := l.next(l.due, ep.Ordering)
-	if it == nil {
+	if it == nil || !o.mine(l.ref.Account) {
 		return job{}, false
 	}
 	ep.unwait(l)

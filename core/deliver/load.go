@@ -15,6 +15,9 @@ const (
 	// rescan is how often the store is searched for lanes that memory does not know.
 	// Enqueue makes it unnecessary; it is there in case a call never came.
 	rescan = time.Minute
+	// sharedRescan is the same where other processes put deliveries of our accounts into
+	// the store: replays, and what a predecessor's last event led to.
+	sharedRescan = 3 * time.Second
 	// readPause is how long a read that failed waits.
 	readPause = 500 * time.Millisecond
 )
@@ -59,8 +62,8 @@ func (o *Outbox) load(ctx context.Context, l *lane) {
 	defer o.wakeDispatcher()
 	o.loading--
 	l.loading = false
-	if l.ep == nil {
-		return // forgotten meanwhile
+	if l.ep == nil || !o.mine(l.ref.Account) {
+		return // forgotten, or another's, meanwhile
 	}
 	now := o.now()
 	if err == nil {
@@ -117,7 +120,7 @@ func (o *Outbox) scan(ctx context.Context, ep *endpoint) {
 		ep.scan = o.now().Add(readPause)
 	default:
 		ep.scanned = true
-		ep.scan = o.now().Add(rescan)
+		ep.scan = o.now().Add(o.rescan())
 	}
 }
 
@@ -131,7 +134,7 @@ func (o *Outbox) found(ep *endpoint, life int, refs []store.LaneRef) bool {
 	}
 	now := o.now()
 	for _, ref := range refs {
-		if ep.lanes[ref] != nil {
+		if ep.lanes[ref] != nil || !o.mine(ref.Account) {
 			continue
 		}
 		l := ep.lane(ref)

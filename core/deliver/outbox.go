@@ -32,6 +32,7 @@ type Outbox struct {
 	now     func() time.Time
 	rand    func() float64
 	epoch   uint64
+	shared  bool
 	metrics *metrics
 	journal *journal
 
@@ -53,8 +54,10 @@ type Outbox struct {
 	loads     []*lane
 	loading   int
 	pending   []finished
-	gone      map[string]bool // removed endpoints
-	cancels   []string        // of these, those that got a delivery too late
+	gone      map[string]bool   // removed endpoints
+	owned     map[string]uint64 // while shared: the accounts in our charge, and their epochs
+	ceding    map[string]uint64 // the same of those that are being handed over
+	cancels   []string          // of these, those that got a delivery too late
 
 	attempts sync.WaitGroup // connector calls
 	loops    sync.WaitGroup // everything else
@@ -78,6 +81,7 @@ func New(cfg Config, deps Deps) (*Outbox, error) {
 	o := &Outbox{
 		cfg: cfg, store: deps.Store, events: deps.Events,
 		log: deps.Logger.With("component", "deliver"), now: deps.Now, rand: deps.Rand, epoch: deps.Epoch,
+		shared: deps.Shared, owned: map[string]uint64{}, ceding: map[string]uint64{},
 		dispatchWake: make(chan struct{}, 1), controlWake: make(chan struct{}, 1), flushWake: make(chan struct{}, 1),
 		endpoints: map[string]*endpoint{}, states: map[string]store.EndpointState{}, gone: map[string]bool{},
 	}
@@ -234,6 +238,9 @@ func (o *Outbox) Enqueue(ds []store.Delivery, ev *sdk.Event) {
 }
 
 func (o *Outbox) enqueueLocked(d *store.Delivery, ev *sdk.Event, now time.Time) {
+	if !o.mine(d.Account) {
+		return // whoever owns the account now finds it in the store
+	}
 	ep := o.endpoints[d.Endpoint]
 	if ep == nil || ep.leaving {
 		// Unless it was removed, the store is read when the endpoint is added.

@@ -33,4 +33,6 @@ type Leases interface {
 	RenewLease(ctx context.Context, l Lease, ttl time.Duration) (Lease, error)
 	// ReleaseLease gives it up; success if it was lost.
 	ReleaseLease(ctx context.Context, l Lease) error
+	// ListLeases returns the leases that are held now and whose name begins with prefix, by name.
+	ListLeases(ctx context.Context, prefix string) ([]Lease, error)
 }

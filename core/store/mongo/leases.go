@@ -96,6 +96,22 @@ func (s *Store) ReleaseLease(ctx context.Context, l store.Lease) error {
 	return nil
 }
 
+// ListLeases implements store.Leases. What has run out is judged by this process's clock.
+func (s *Store) ListLeases(ctx context.Context, prefix string) ([]store.Lease, error) {
+	all, err := findAll[leaseDoc](ctx, s, collLeases, doc(el("_id", doc(el("$gte", prefix), el("$lt", prefix+"\U0010ffff")))),
+		find().SetSort(doc(el("_id", 1))))
+	if err != nil {
+		return nil, fmt.Errorf("list leases: %w", err)
+	}
+	var out []store.Lease
+	for _, x := range all {
+		if x.Owner != "" && x.Until != nil && x.Until.After(s.now()) {
+			out = append(out, store.Lease{Name: x.Name, Owner: x.Owner, Epoch: unsigned(x.Epoch), Until: back(x.Until)})
+		}
+	}
+	return out, nil
+}
+
 // voidLeases frees what an owner holds that is dead.
 func (s *Store) voidLeases(ctx context.Context, owner string) error {
 	return s.do(ctx, func(ctx context.Context, _ bool) error {

@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/wildcathub/wildcat/core/store"
@@ -68,4 +69,26 @@ func (s *Store) ReleaseLease(ctx context.Context, l store.Lease) error {
 		return fmt.Errorf("release lease %s: %w", l.Name, err)
 	}
 	return nil
+}
+
+// ListLeases implements store.Leases.
+func (s *Store) ListLeases(ctx context.Context, prefix string) ([]store.Lease, error) {
+	var out []store.Lease
+	err := s.r.each(ctx, `SELECT name, owner, epoch, until FROM leases WHERE name >= ? AND owner <> '' AND until > ? ORDER BY name`,
+		[]any{prefix, ms(s.now())}, func(scan func(...any) error) error {
+			var l store.Lease
+			var until int64
+			if err := scan(&l.Name, &l.Owner, &l.Epoch, &until); err != nil {
+				return err
+			}
+			l.Until = fromMS(until)
+			if strings.HasPrefix(l.Name, prefix) {
+				out = append(out, l)
+			}
+			return nil
+		})
+	if err != nil {
+		return nil, fmt.Errorf("list leases: %w", err)
+	}
+	return out, nil
 }

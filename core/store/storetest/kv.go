@@ -102,6 +102,30 @@ var leaseTests = []test{
 		_, err = s.RenewLease(t.Context(), next, time.Hour)
 		require.NoError(t, err)
 	}},
+	{"are listed by the beginning of their name while they are held", func(t *testing.T, s store.Store) {
+		for _, name := range []string{"account/b", "account/a", "accounts", "instance/x"} {
+			_, err := s.AcquireLease(t.Context(), name, "one", time.Hour)
+			require.NoError(t, err)
+		}
+		free, err := s.AcquireLease(t.Context(), "account/c", "one", time.Hour)
+		require.NoError(t, err)
+		require.NoError(t, s.ReleaseLease(t.Context(), free))
+		_, err = s.AcquireLease(t.Context(), "account/d", "two", time.Millisecond)
+		require.NoError(t, err)
+		var got []store.Lease
+		require.Eventually(t, func() bool {
+			got, err = s.ListLeases(t.Context(), "account/")
+			return err == nil && len(got) == 2
+		}, soon, often, "one of them runs out at once")
+		require.Equal(t, "account/a", got[0].Name)
+		require.Equal(t, "account/b", got[1].Name)
+		require.Equal(t, "one", got[1].Owner)
+		require.Positive(t, got[1].Epoch)
+		require.WithinDuration(t, time.Now().Add(time.Hour), got[1].Until, time.Minute)
+		none, err := s.ListLeases(t.Context(), "nothing/")
+		require.NoError(t, err)
+		require.Empty(t, none)
+	}},
 	{"that ran out are for others", func(t *testing.T, s store.Store) {
 		l, err := s.AcquireLease(t.Context(), "acc", "one", 30*time.Millisecond)
 		require.NoError(t, err)
