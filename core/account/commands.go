@@ -85,7 +85,12 @@ func (o *owner) deleteNow() error {
 			return fmt.Errorf("remove keys: %w", err)
 		}
 	}
-	o.release() // nothing of the account may run while its records go
+	o.cede()
+	if o.m.cfg.Shared {
+		o.forgo() // the lease keeps other hubs away until the records are gone
+	} else {
+		o.release() // nothing of the account may run while its records go
+	}
 	if err := o.m.deps.Store.DeleteAccount(ctx, o.id); err != nil && !errors.Is(err, store.ErrNotFound) {
 		o.move(StateDisconnected, ReasonOperator)
 		return fmt.Errorf("remove records: %w", err)

@@ -19,12 +19,12 @@ const (
 // acquire takes the account's lease, under which all its writes are fenced.
 func (o *owner) acquire(ctx context.Context) error {
 	if o.lease.Epoch == 0 {
-		l, err := o.m.deps.Store.AcquireLease(ctx, "account/"+o.id, o.m.cfg.Instance, leaseTTL)
+		l, err := o.m.deps.Store.AcquireLease(ctx, accountLease+o.id, o.m.cfg.Instance, o.m.cfg.ttl())
 		if err != nil {
 			return fmt.Errorf("acquire account: %w", err)
 		}
 		o.hold(l)
-		o.renew = o.m.deps.Clock.After(leaseRenew)
+		o.renew = o.m.deps.Clock.After(o.m.cfg.renew())
 	}
 	if o.owned || o.m.deps.Owned == nil {
 		return nil
@@ -36,9 +36,38 @@ func (o *owner) acquire(ctx context.Context) error {
 	return nil
 }
 
+func (c *Config) ttl() time.Duration {
+	if c.Shared {
+		return sharedTTL
+	}
+	return leaseTTL
+}
+
+func (c *Config) renew() time.Duration {
+	if c.Shared {
+		return sharedRenew
+	}
+	return leaseRenew
+}
+
+// cede ends what is under way of the account while the lease still keeps others away.
+func (o *owner) cede() {
+	if !o.owned || o.m.deps.Ceding == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), cedeTimeout)
+	defer cancel()
+	o.m.deps.Ceding(ctx, o.id)
+}
+
 // lost drops a lease that is another's, or given back.
 func (o *owner) lost() {
 	o.hold(store.Lease{})
+	o.forgo()
+}
+
+// forgo tells that nothing of the account is to be written any more.
+func (o *owner) forgo() {
 	if o.owned && o.m.deps.Lost != nil {
 		o.m.deps.Lost(o.id)
 	}
@@ -47,6 +76,9 @@ func (o *owner) lost() {
 
 func (o *owner) hold(l store.Lease) {
 	o.lease = l
+	if o.expire = nil; o.m.cfg.Shared && l.Epoch != 0 {
+		o.expire = o.m.deps.Clock.After(l.Until.Sub(o.m.deps.Clock.Now()) - sharedMargin)
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.status.Epoch = l.Epoch
@@ -55,15 +87,20 @@ func (o *owner) hold(l store.Lease) {
 // prolong renews the lease. Without it no connection may be held: two owners of one
 // account would throw each other out.
 func (o *owner) prolong() {
-	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), min(storeTimeout, o.m.cfg.renew()))
 	defer cancel()
-	l, err := o.m.deps.Store.RenewLease(ctx, o.lease, leaseTTL)
+	l, err := o.m.deps.Store.RenewLease(ctx, o.lease, o.m.cfg.ttl())
 	switch {
 	case err == nil:
 		o.hold(l)
 	case errors.Is(err, store.ErrStale):
 		o.log.Error("account's lease was lost", "err", err)
 		o.renew = nil
+		if o.m.cfg.Shared {
+			o.lost()
+			o.gone = true // here
+			return
+		}
 		if o.want {
 			o.retry(ReasonLeaseLost)
 		}
@@ -77,7 +114,14 @@ func (o *owner) prolong() {
 	default:
 		o.log.Warn("account's lease was not renewed", "err", err)
 	}
-	o.renew = o.m.deps.Clock.After(leaseRenew)
+	o.renew = o.m.deps.Clock.After(o.m.cfg.renew())
+}
+
+// expired lets go of an account whose lease ends, and could not be renewed: another hub may
+// take it any moment. This one takes it again if it is free once the database answers.
+func (o *owner) expired() {
+	o.log.Error("account's lease runs out, letting go of it")
+	o.gone = true
 }
 
 // release gives the lease back.

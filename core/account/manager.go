@@ -30,6 +30,9 @@ type Config struct {
 	Reconnect config.ReconnectConfig
 	// Instance names this process as an owner of leases; "" makes a random name.
 	Instance string
+	// Shared says that other hubs use the same database. Each then holds a part of the
+	// accounts only, under leases that are short.
+	Shared bool
 }
 
 // Store is what the manager needs of the store.
@@ -66,8 +69,11 @@ type Deps struct {
 	// Owned is told that this process owns an account from now on, under this epoch;
 	// nothing connects before it returned nil. Lost: that it does not any more, told
 	// when nothing of the account runs.
-	Owned func(ctx context.Context, account string, epoch uint64) error
-	Lost  func(account string)
+	// Ceding: that another process may own it soon; nothing of it is to be under way when
+	// it returns.
+	Owned  func(ctx context.Context, account string, epoch uint64) error
+	Ceding func(ctx context.Context, account string)
+	Lost   func(account string)
 	// Changed is told every change of state.
 	Changed func(account string, epoch uint64, change sdk.AccountChange)
 	// Connected is told that an account is ready, in a goroutine of its own whose ctx
@@ -111,6 +117,7 @@ type Manager struct {
 	mu      sync.Mutex
 	running bool
 	owners  map[string]*owner
+	share   *share // while running, if the database is shared
 }
 
 // New makes a manager; nothing happens before Start.
@@ -153,6 +160,9 @@ func New(cfg Config, deps Deps) (*Manager, error) {
 // Start loads all accounts, takes their leases and begins to connect those that were
 // connected. It waits for no connection.
 func (m *Manager) Start(ctx context.Context) error {
+	if m.cfg.Shared {
+		return m.startShared(ctx)
+	}
 	all, err := m.deps.Store.ListAccounts(ctx)
 	if err != nil {
 		return fmt.Errorf("start accounts: %w", err)
@@ -169,12 +179,33 @@ func (m *Manager) Start(ctx context.Context) error {
 	return nil
 }
 
+func (m *Manager) startShared(ctx context.Context) error {
+	m.mu.Lock()
+	if m.running {
+		m.mu.Unlock()
+		return errors.New("start accounts: started twice")
+	}
+	m.running = true
+	m.mu.Unlock()
+	s, err := m.startSharing(ctx)
+	if err != nil {
+		return fmt.Errorf("start accounts: %w", err)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.share = s
+	return nil
+}
+
 // Stop closes all connections and gives the leases back. Safe without Start, and twice.
 func (m *Manager) Stop(ctx context.Context) error {
 	m.mu.Lock()
-	owners := m.owners
-	m.owners, m.running = map[string]*owner{}, false
+	owners, share := m.owners, m.share
+	m.owners, m.share, m.running = map[string]*owner{}, nil, false
 	m.mu.Unlock()
+	if share != nil {
+		share.stop()
+	}
 	for _, o := range owners {
 		o.stop()
 	}
@@ -212,6 +243,9 @@ func (m *Manager) find(id string) (*owner, error) {
 		return nil, ErrStopped
 	}
 	o, ok := m.owners[id]
+	if !ok && m.cfg.Shared {
+		return nil, fmt.Errorf("account %s: %w", id, ErrElsewhere)
+	}
 	if !ok {
 		return nil, fmt.Errorf("account %s: %w", id, store.ErrNotFound)
 	}

@@ -36,6 +36,7 @@ type owner struct {
 	lease    store.Lease // Epoch 0: not held
 	owned    bool        // Deps.Owned was told of it
 	renew    <-chan time.Time
+	expire   <-chan time.Time // the lease ends soon, and was not renewed
 	session  *session
 	// want: a connection is to be held.
 	want bool
@@ -102,6 +103,8 @@ func (o *owner) run(connect bool) {
 			next()
 		case <-o.renew:
 			o.prolong()
+		case <-o.expire:
+			o.expired()
 		}
 	}
 }
@@ -109,8 +112,12 @@ func (o *owner) run(connect bool) {
 // leave ends the goroutine's hold on the account.
 func (o *owner) leave() {
 	o.hangUp()
+	o.cede()
 	o.release()
 	o.m.metrics.forget(o.id)
+	if o.m.cfg.Shared {
+		o.m.dropped(o.id, o)
+	}
 }
 
 // after arranges for what comes next unless something else happens.

@@ -1,0 +1,300 @@
+package account
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/wildcathub/wildcat/core/store"
+)
+
+// Several hubs on one database share its accounts: each holds about as many as any other,
+// takes over those of a hub that died once its leases ran out, and gives some away when one
+// joins. All that they know of each other is who holds which lease.
+const (
+	// sharedTTL is how long a hub that died keeps its accounts from others, sharedRenew how
+	// often one that lives says so.
+	sharedTTL   = 12 * time.Second
+	sharedRenew = 4 * time.Second
+	// sharedMargin is how long before its lease ends a hub that could not renew it lets go.
+	sharedMargin = 2 * time.Second
+	// tendEvery is how often a hub looks at who holds what.
+	tendEvery = time.Second
+	// cedeTimeout bounds how long what is under way may hold up handing an account over.
+	cedeTimeout = 5 * time.Second
+)
+
+const (
+	accountLease  = "account/"
+	instanceLease = "instance/"
+)
+
+// ErrElsewhere says that another hub on the same database has the account.
+var ErrElsewhere = errors.New("account is held by another hub")
+
+// share is what a hub does to have its part of the accounts.
+type share struct {
+	m     *Manager
+	lease store.Lease // says that this hub lives
+	quit  chan struct{}
+	once  sync.Once
+	done  chan struct{}
+	work  sync.WaitGroup
+}
+
+// startSharing announces this hub, takes what is its part now, and keeps at it.
+func (m *Manager) startSharing(ctx context.Context) (*share, error) {
+	s := &share{m: m, quit: make(chan struct{}), done: make(chan struct{})}
+	if err := s.live(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.tend(ctx); err != nil {
+		return nil, err
+	}
+	go s.run()
+	return s, nil
+}
+
+func (s *share) run() {
+	defer close(s.done)
+	renewed := s.m.deps.Clock.Now()
+	for {
+		select {
+		case <-s.quit:
+			return
+		case <-s.m.deps.Clock.After(tendEvery):
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), sharedRenew)
+		var err error
+		if now := s.m.deps.Clock.Now(); now.Sub(renewed) >= sharedRenew {
+			if err = s.live(ctx); err == nil {
+				renewed = now
+			}
+		}
+		if err == nil {
+			err = s.tend(ctx)
+		}
+		cancel()
+		if err != nil {
+			s.m.log.Warn("accounts of other hubs were not looked at", "err", err)
+		}
+	}
+}
+
+// live says that this hub lives.
+func (s *share) live(ctx context.Context) error {
+	l, err := s.m.deps.Store.RenewLease(ctx, s.lease, sharedTTL)
+	if s.lease.Epoch == 0 || errors.Is(err, store.ErrStale) {
+		l, err = s.m.deps.Store.AcquireLease(ctx, instanceLease+s.m.cfg.Instance, s.m.cfg.Instance, sharedTTL)
+	}
+	if err != nil {
+		return fmt.Errorf("announce this hub: %w", err)
+	}
+	s.lease = l
+	return nil
+}
+
+func (s *share) stop() {
+	s.once.Do(func() { close(s.quit) })
+	<-s.done
+	s.work.Wait()
+	ctx, cancel := context.WithTimeout(context.Background(), sharedRenew)
+	defer cancel()
+	if err := s.m.deps.Store.ReleaseLease(ctx, s.lease); err != nil {
+		s.m.log.Warn("this hub did not sign off", "err", err)
+	}
+}
+
+// holdings is who has what.
+type holdings struct {
+	accounts []store.Account
+	owner    map[string]string // by account
+	count    map[string]int    // by hub that lives
+	ours     map[string]*owner
+}
+
+func (s *share) look(ctx context.Context) (*holdings, error) {
+	h := &holdings{owner: map[string]string{}, count: map[string]int{s.m.cfg.Instance: 0}}
+	var err error
+	if h.accounts, err = s.m.deps.Store.ListAccounts(ctx); err != nil {
+		return nil, fmt.Errorf("list accounts: %w", err)
+	}
+	lives, err := s.m.deps.Store.ListLeases(ctx, instanceLease)
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range lives {
+		h.count[l.Owner] += 0
+	}
+	held, err := s.m.deps.Store.ListLeases(ctx, accountLease)
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range held {
+		h.owner[strings.TrimPrefix(l.Name, accountLease)] = l.Owner
+	}
+	s.m.mu.Lock()
+	defer s.m.mu.Unlock()
+	h.ours = make(map[string]*owner, len(s.m.owners))
+	for id, o := range s.m.owners {
+		h.ours[id] = o
+	}
+	for _, a := range h.accounts {
+		who, taken := h.owner[a.ID]
+		if h.ours[a.ID] != nil {
+			who, taken = s.m.cfg.Instance, true
+		}
+		if _, lives := h.count[who]; taken && lives {
+			h.count[who]++
+		}
+	}
+	return h, nil
+}
+
+// tend takes what is free and part of this hub's share, lets go of what was deleted
+// elsewhere, and gives away what is too much.
+func (s *share) tend(ctx context.Context) error {
+	h, err := s.look(ctx)
+	if err != nil {
+		return err
+	}
+	there := make(map[string]bool, len(h.accounts))
+	for _, a := range h.accounts {
+		there[a.ID] = true
+	}
+	for id, o := range h.ours {
+		if there[id] {
+			continue
+		}
+		// It may have been created after the list was read.
+		if _, err := s.m.deps.Store.Account(ctx, id); errors.Is(err, store.ErrNotFound) {
+			s.m.log.Info("account was deleted by another hub", "account", id)
+			s.cede(id, o)
+		}
+	}
+	mine := h.count[s.m.cfg.Instance]
+	most := (len(h.accounts) + len(h.count) - 1) / len(h.count)
+	if mine < most {
+		return s.take(ctx, h, most-mine)
+	}
+	least := mine
+	for _, n := range h.count {
+		least = min(least, n)
+	}
+	surplus := mine - most
+	if surplus <= 0 && mine > least+1 {
+		surplus = 1
+	}
+	s.give(h, surplus)
+	return nil
+}
+
+// take adopts up to n accounts that nobody holds.
+func (s *share) take(ctx context.Context, h *holdings, n int) error {
+	free := slices.DeleteFunc(slices.Clone(h.accounts), func(a store.Account) bool {
+		return h.ours[a.ID] != nil || h.owner[a.ID] != "" && h.owner[a.ID] != s.m.cfg.Instance
+	})
+	// Each hub begins with others, so that two that see the same free ones seldom meet.
+	slices.SortFunc(free, func(a, b store.Account) int {
+		return cmp.Compare(s.rank(a.ID), s.rank(b.ID))
+	})
+	for _, a := range free {
+		if n == 0 {
+			return nil
+		}
+		switch err := s.m.adopt(ctx, a); {
+		case err == nil:
+			n--
+		case errors.Is(err, store.ErrStale): // another was faster
+		default:
+			return err
+		}
+	}
+	return nil
+}
+
+// give hands n accounts over: those that this hub would take last.
+func (s *share) give(h *holdings, n int) {
+	var ids []string
+	for id := range h.ours {
+		ids = append(ids, id)
+	}
+	slices.SortFunc(ids, func(a, b string) int { return cmp.Compare(s.rank(b), s.rank(a)) })
+	for _, id := range ids[:min(max(n, 0), len(ids))] {
+		s.m.log.Info("account is handed over to another hub", "account", id)
+		s.cede(id, h.ours[id])
+	}
+}
+
+// cede lets go of an account. Repeating it changes nothing.
+func (s *share) cede(id string, o *owner) {
+	o.stop()
+	s.work.Go(func() {
+		<-o.done
+		s.m.dropped(id, o)
+	})
+}
+
+func (s *share) rank(account string) uint32 {
+	f := fnv.New32a()
+	_, _ = f.Write([]byte(s.m.cfg.Instance + "\x00" + account))
+	return f.Sum32()
+}
+
+// adopt takes an account that is free. Errors wrap store.ErrStale if it is not.
+func (m *Manager) adopt(ctx context.Context, rec store.Account) error {
+	l, err := m.deps.Store.AcquireLease(ctx, accountLease+rec.ID, m.cfg.Instance, sharedTTL)
+	if err != nil {
+		return fmt.Errorf("take account %s: %w", rec.ID, err)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	switch {
+	case !m.running:
+		return m.deps.Store.ReleaseLease(ctx, l)
+	case m.owners[rec.ID] != nil: // it was created here meanwhile
+		return nil
+	}
+	// The record may have changed before the lease was ours.
+	if rec, err = m.deps.Store.Account(ctx, rec.ID); err != nil {
+		return errors.Join(fmt.Errorf("take account: %w", err), m.deps.Store.ReleaseLease(ctx, l))
+	}
+	m.log.Info("account is taken", "account", rec.ID, "epoch", l.Epoch)
+	m.owners[rec.ID] = m.own(ctx, rec, m.cfg.AutoConnect && rec.Connect)
+	return nil
+}
+
+// dropped forgets an account's goroutine that has ended.
+func (m *Manager) dropped(id string, o *owner) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.owners[id] == o {
+		delete(m.owners, id)
+	}
+}
+
+// Holder names the hub that holds an account, "" for none: this one by its own name.
+func (m *Manager) Holder(ctx context.Context, id string) (string, error) {
+	m.mu.Lock()
+	_, here := m.owners[id]
+	m.mu.Unlock()
+	if here || !m.cfg.Shared {
+		return m.cfg.Instance, nil
+	}
+	held, err := m.deps.Store.ListLeases(ctx, accountLease+id)
+	if err != nil {
+		return "", fmt.Errorf("find the hub of account %s: %w", id, err)
+	}
+	for _, l := range held {
+		if l.Name == accountLease+id {
+			return l.Owner, nil
+		}
+	}
+	return "", nil
+}
