@@ -9,12 +9,9 @@ import (
 	"github.com/wildcathub/wildcat/core/store"
 )
 
-// A lease is renewed well before it ends: an outage of the store that is shorter than
-// the rest does not cost the connection.
-const (
-	leaseTTL   = 90 * time.Second
-	leaseRenew = 30 * time.Second
-)
+// leaseTTL is how long a lease lasts. It is renewed well before it ends: an outage of the
+// store that is shorter than the rest does not cost the connection.
+const leaseTTL = 90 * time.Second
 
 // acquire takes the account's lease, under which all its writes are fenced.
 func (o *owner) acquire(ctx context.Context) error {
@@ -36,19 +33,22 @@ func (o *owner) acquire(ctx context.Context) error {
 	return nil
 }
 
+// ttl is how long a lease lasts without being renewed.
 func (c *Config) ttl() time.Duration {
-	if c.Shared {
+	switch {
+	case c.Lease > 0:
+		return c.Lease
+	case c.Shared:
 		return sharedTTL
 	}
 	return leaseTTL
 }
 
-func (c *Config) renew() time.Duration {
-	if c.Shared {
-		return sharedRenew
-	}
-	return leaseRenew
-}
+// renew is how often a lease is renewed, margin how long before its end a hub that could not
+// renew it lets go, and look how often a hub looks at who holds what.
+func (c *Config) renew() time.Duration  { return c.ttl() / 3 }
+func (c *Config) margin() time.Duration { return c.ttl() / 6 }
+func (c *Config) look() time.Duration   { return c.ttl() / 12 }
 
 // cede ends what is under way of the account while the lease still keeps others away.
 func (o *owner) cede() {
@@ -77,7 +77,7 @@ func (o *owner) forgo() {
 func (o *owner) hold(l store.Lease) {
 	o.lease = l
 	if o.expire = nil; o.m.cfg.Shared && l.Epoch != 0 {
-		o.expire = o.m.deps.Clock.After(l.Until.Sub(o.m.deps.Clock.Now()) - sharedMargin)
+		o.expire = o.m.deps.Clock.After(l.Until.Sub(o.m.deps.Clock.Now()) - o.m.cfg.margin())
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -33,6 +33,9 @@ type Config struct {
 	// Shared says that other hubs use the same database. Each then holds a part of the
 	// accounts only, under leases that are short.
 	Shared bool
+	// Lease is how long an account stays a hub's that died. 0 means 90 s, or 12 s if the
+	// database is shared.
+	Lease time.Duration
 }
 
 // Store is what the manager needs of the store.

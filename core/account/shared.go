@@ -18,14 +18,8 @@ import (
 // takes over those of a hub that died once its leases ran out, and gives some away when one
 // joins. All that they know of each other is who holds which lease.
 const (
-	// sharedTTL is how long a hub that died keeps its accounts from others, sharedRenew how
-	// often one that lives says so.
-	sharedTTL   = 12 * time.Second
-	sharedRenew = 4 * time.Second
-	// sharedMargin is how long before its lease ends a hub that could not renew it lets go.
-	sharedMargin = 2 * time.Second
-	// tendEvery is how often a hub looks at who holds what.
-	tendEvery = time.Second
+	// sharedTTL is how long a hub that died keeps its accounts from others.
+	sharedTTL = 12 * time.Second
 	// cedeTimeout bounds how long what is under way may hold up handing an account over.
 	cedeTimeout = 5 * time.Second
 )
@@ -68,11 +62,11 @@ func (s *share) run() {
 		select {
 		case <-s.quit:
 			return
-		case <-s.m.deps.Clock.After(tendEvery):
+		case <-s.m.deps.Clock.After(s.m.cfg.look()):
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), sharedRenew)
+		ctx, cancel := context.WithTimeout(context.Background(), s.m.cfg.renew())
 		var err error
-		if now := s.m.deps.Clock.Now(); now.Sub(renewed) >= sharedRenew {
+		if now := s.m.deps.Clock.Now(); now.Sub(renewed) >= s.m.cfg.renew() {
 			if err = s.live(ctx); err == nil {
 				renewed = now
 			}
@@ -89,9 +83,9 @@ func (s *share) run() {
 
 // live says that this hub lives.
 func (s *share) live(ctx context.Context) error {
-	l, err := s.m.deps.Store.RenewLease(ctx, s.lease, sharedTTL)
+	l, err := s.m.deps.Store.RenewLease(ctx, s.lease, s.m.cfg.ttl())
 	if s.lease.Epoch == 0 || errors.Is(err, store.ErrStale) {
-		l, err = s.m.deps.Store.AcquireLease(ctx, instanceLease+s.m.cfg.Instance, s.m.cfg.Instance, sharedTTL)
+		l, err = s.m.deps.Store.AcquireLease(ctx, instanceLease+s.m.cfg.Instance, s.m.cfg.Instance, s.m.cfg.ttl())
 	}
 	if err != nil {
 		return fmt.Errorf("announce this hub: %w", err)
@@ -104,7 +98,7 @@ func (s *share) stop() {
 	s.once.Do(func() { close(s.quit) })
 	<-s.done
 	s.work.Wait()
-	ctx, cancel := context.WithTimeout(context.Background(), sharedRenew)
+	ctx, cancel := context.WithTimeout(context.Background(), s.m.cfg.renew())
 	defer cancel()
 	if err := s.m.deps.Store.ReleaseLease(ctx, s.lease); err != nil {
 		s.m.log.Warn("this hub did not sign off", "err", err)
@@ -249,7 +243,7 @@ func (s *share) rank(account string) uint32 {
 
 // adopt takes an account that is free. Errors wrap store.ErrStale if it is not.
 func (m *Manager) adopt(ctx context.Context, rec store.Account) error {
-	l, err := m.deps.Store.AcquireLease(ctx, accountLease+rec.ID, m.cfg.Instance, sharedTTL)
+	l, err := m.deps.Store.AcquireLease(ctx, accountLease+rec.ID, m.cfg.Instance, m.cfg.ttl())
 	if err != nil {
 		return fmt.Errorf("take account %s: %w", rec.ID, err)
 	}

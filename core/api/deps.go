@@ -14,7 +14,7 @@ import (
 	"github.com/wildcathub/wildcat/sdk"
 )
 
-// Deps is what the program passes in. All of it is needed but Logger, Now and Rand.
+// Deps is what the program passes in. All of it is needed but Peers, Logger, Now and Rand.
 type Deps struct {
 	Accounts   Accounts
 	Sender     Sender
@@ -25,6 +25,8 @@ type Deps struct {
 	Connectors Connectors
 	Rules      Rules
 	Health     Health
+	// Peers are other hubs on the same database; nil if there can be none.
+	Peers Peers
 
 	// Gatherer is what /metrics shows; Registerer gets the API's own metrics.
 	Gatherer   prometheus.Gatherer

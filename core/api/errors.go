@@ -54,6 +54,9 @@ func (f *failure) with(key string, value any) *failure {
 	return &again
 }
 
+// ErrMoving says that an account is held by no hub at this moment, or by another one.
+var ErrMoving = errors.New("account is held by another hub")
+
 // statusClosed is what logs and metrics show for a request whose client went away.
 const statusClosed = 499
 
@@ -102,6 +105,8 @@ var (
 	errDeliveryQueued = &failure{status: http.StatusConflict, text: "Delivery is queued already", code: "delivery_queued"}
 	errDeliveryState  = bad("state must be queued, ok, dead, parked or cancelled", "invalid_state")
 	errSince          = bad("since must be a time such as 2026-01-31T12:00:00Z, or unix seconds", "invalid_since")
+	errPeer           = &failure{status: http.StatusServiceUnavailable, text: "the hub that holds this account does not answer: try again in a moment", code: "hub_unreachable"}
+	errMoving         = &failure{status: http.StatusServiceUnavailable, text: "the account is moving to another hub: try again in a moment", code: "account_moving"}
 	errClientClosed   = &failure{status: statusClosed, text: "client closed the request", code: "client_closed"}
 )
 
@@ -131,6 +136,8 @@ func classify(c *gin.Context, err error) *failure {
 		return errWithdrawn
 	case errors.Is(err, send.ErrUnknown), errors.Is(err, send.ErrPending):
 		return errUncertain
+	case errors.Is(err, ErrMoving):
+		return errMoving.because(err)
 	case errors.Is(err, store.ErrFull):
 		return errFull.because(err)
 	case errors.Is(err, context.Canceled) && c.Request.Context().Err() != nil:

@@ -56,7 +56,7 @@ func (r route) paths() []string {
 	return []string{r.path}
 }
 
-// router builds the handler: observe → recover → guard → the table.
+// router builds the handler: observe → recover → guard → the account's hub → the table.
 func (s *Server) router() (http.Handler, error) {
 	gin.SetMode(gin.ReleaseMode) // a global of gin's; any other mode prints to standard output
 	observe, err := s.observer()
@@ -67,7 +67,7 @@ func (s *Server) router() (http.Handler, error) {
 	engine.HandleMethodNotAllowed = true
 	engine.RedirectTrailingSlash = false // a redirected POST would lose its body; see normalise
 	engine.ForwardedByClientIP = false
-	engine.Use(observe, s.recover, s.guard)
+	engine.Use(observe, s.recover, s.guard, s.passOn)
 	engine.NoRoute(s.wrap(func(*gin.Context) error { return errUnknownRoute }))
 	engine.NoMethod(s.wrap(func(*gin.Context) error { return errMethod }))
 	for _, r := range s.routes() {

@@ -10,6 +10,7 @@ import (
 	"github.com/mdp/qrterminal/v3"
 
 	"github.com/wildcathub/wildcat/core/account"
+	"github.com/wildcathub/wildcat/core/api"
 	"github.com/wildcathub/wildcat/core/deliver"
 	"github.com/wildcathub/wildcat/core/pipeline"
 	"github.com/wildcathub/wildcat/core/send"
@@ -24,7 +25,8 @@ const writeTimeout = 30 * time.Second
 // that they prove, and its connection to its queue of sends.
 func (a *App) newAccounts() (*account.Manager, error) {
 	return account.New(account.Config{
-		AutoConnect: a.cfg.Accounts.AutoConnect, Reconnect: a.cfg.WhatsApp.Reconnect, Instance: a.hub.instance,
+		AutoConnect: a.cfg.Accounts.AutoConnect, Reconnect: a.cfg.WhatsApp.Reconnect,
+		Instance: a.instance, Shared: a.shared(),
 	}, account.Deps{
 		Store: a.store, Devices: a.devices, Outbox: numbered{store: a.store, sends: a.sends, log: a.log}, Logger: a.deps.Logger, Registerer: a.metrics,
 		NewClient: func(d whatsapp.Deps) (whatsapp.Client, error) {
@@ -32,7 +34,8 @@ func (a *App) newAccounts() (*account.Manager, error) {
 			return whatsapp.New(d)
 		},
 		Intake:    a.intake,
-		Owned:     a.pipeline.Own,
+		Owned:     a.own,
+		Ceding:    a.cede,
 		Lost:      a.pipeline.Disown,
 		Changed:   a.changed,
 		Connected: a.greet,
@@ -50,10 +53,33 @@ type forgetful struct {
 // Delete implements api.Accounts.
 func (f forgetful) Delete(ctx context.Context, id string) error {
 	if err := f.Manager.Delete(ctx, id); err != nil {
-		return err
+		return moving(err)
 	}
 	f.outbox.ForgetAccount(id)
 	return nil
+}
+
+// Connect implements api.Accounts.
+func (f forgetful) Connect(ctx context.Context, id string) error {
+	return moving(f.Manager.Connect(ctx, id))
+}
+
+// Disconnect implements api.Accounts.
+func (f forgetful) Disconnect(ctx context.Context, id string) error {
+	return moving(f.Manager.Disconnect(ctx, id))
+}
+
+// Logout implements api.Accounts.
+func (f forgetful) Logout(ctx context.Context, id string) error {
+	return moving(f.Manager.Logout(ctx, id))
+}
+
+// moving tells the API of an account that no hub holds at this moment.
+func moving(err error) error {
+	if errors.Is(err, account.ErrElsewhere) {
+		return fmt.Errorf("%w: %w", api.ErrMoving, err)
+	}
+	return err
 }
 
 // intake stores an event and, if it is a receipt, lets the sends that it names know

@@ -48,9 +48,12 @@ type App struct {
 	deps Deps
 	log  *slog.Logger
 
-	release  func() error
-	store    store.Store
-	hub      *hubLease
+	release func() error
+	store   store.Store
+	// instance names this hub to others on the same database; "" if there can be none.
+	instance string
+	epoch    uint64
+	peers    *peers
 	devices  *devices.Container
 	network  *network
 	guard    *egress.Guard
@@ -99,7 +102,8 @@ func New(ctx context.Context, cfg *config.Config, deps Deps) (app *App, err erro
 		// death of it says nothing about the delivery, and must not bury one.
 		InFlight: cfg.Deliver.InFlight, Retry: cfg.Deliver.Retry,
 	}, deliver.Deps{
-		Store: a.store, Events: events, Logger: deps.Logger, Registerer: a.metrics, Epoch: a.hub.epoch(),
+		Store: a.store, Events: events, Logger: deps.Logger, Registerer: a.metrics,
+		Epoch: a.epoch, Shared: a.shared(),
 	}); err != nil {
 		return nil, err
 	}
@@ -130,10 +134,17 @@ func New(ctx context.Context, cfg *config.Config, deps Deps) (app *App, err erro
 	if a.accounts, err = a.newAccounts(); err != nil {
 		return nil, err
 	}
+	var others api.Peers
+	if a.shared() {
+		if a.peers, err = newPeers(ctx, a); err != nil {
+			return nil, err
+		}
+		others = a.peers
+	}
 	if a.api, err = api.New(api.Config{Server: cfg.Server, Network: cfg.WhatsApp.Network, Version: deps.Version}, api.Deps{
 		Accounts: forgetful{a.accounts, a.outbox}, Sender: a.sends, Messages: a.store, Webhooks: a.registry,
 		Deliveries: deliveries{store: a.store, outbox: a.outbox}, Tracer: tracer{a.store},
-		Connectors: connectors{cfg: cfg, registry: a.registry, outbox: a.outbox}, Rules: rules{set}, Health: health{a},
+		Connectors: connectors{cfg: cfg, registry: a.registry, outbox: a.outbox}, Rules: rules{set}, Health: health{a}, Peers: others,
 		Gatherer: a.metrics, Registerer: a.metrics, Logger: deps.Logger,
 	}); err != nil {
 		return nil, err
@@ -158,7 +169,11 @@ func (a *App) Start(ctx context.Context) error {
 		return err
 	}
 	a.denyOwnSockets()
-	a.hub.start(a.api.Failed())
+	if a.peers != nil {
+		if err := a.peers.start(ctx, a.URL()); err != nil {
+			return err
+		}
+	}
 	a.log.Info("started", "address", a.URL(), "network", string(a.cfg.WhatsApp.Network), "version", a.deps.Version)
 	return nil
 }
@@ -185,7 +200,7 @@ func (a *App) URL() string {
 }
 
 // Failed yields an error if a part ends that should not.
-func (a *App) Failed() <-chan error { return a.hub.failed }
+func (a *App) Failed() <-chan error { return a.api.Failed() }
 
 // Stop takes the hub down: no new requests, no new events, then what is under way is
 // finished or left for the next start. Safe after a Start that failed.
@@ -193,6 +208,9 @@ func (a *App) Stop() error {
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
 	var errs []error
+	if a.peers != nil {
+		a.peers.stop(ctx)
+	}
 	for _, stop := range []func(context.Context) error{
 		a.api.Stop, a.accounts.Stop, a.pipeline.Stop, a.outbox.Stop, a.registry.Stop,
 	} {
@@ -211,9 +229,6 @@ func (a *App) close() error {
 	}
 	if a.devices != nil {
 		errs = append(errs, a.devices.Close())
-	}
-	if a.hub != nil {
-		errs = append(errs, a.hub.stop())
 	}
 	if a.store != nil {
 		errs = append(errs, a.store.Close())

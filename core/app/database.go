@@ -9,9 +9,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/wildcathub/wildcat/core/devices"
-	"github.com/wildcathub/wildcat/core/store"
 	"github.com/wildcathub/wildcat/core/store/mongo"
 	"github.com/wildcathub/wildcat/core/store/sqlite"
 )
@@ -43,9 +43,12 @@ func (a *App) openSQLite(ctx context.Context, file string) error {
 		return err
 	}
 	a.store = s
-	if a.hub, err = takeHub(ctx, s, "", a.log); err != nil {
-		return err
+	// The lock on the data folder grants it: nobody else can ask.
+	lease, err := s.AcquireLease(ctx, "hub", "hub", time.Minute)
+	if err != nil {
+		return fmt.Errorf("take the hub's lease: %w", err)
 	}
+	a.epoch = lease.Epoch
 	a.devices, err = devices.Open(ctx, filepath.Join(a.cfg.Data, "devices.db"), devices.Deps{Logger: a.deps.Logger})
 	return err
 }
@@ -63,15 +66,7 @@ func (a *App) openMongo(ctx context.Context, uri string) error {
 	if err != nil {
 		return err
 	}
-	a.store = s
-	a.hub, err = takeHub(ctx, s, instance, a.log)
-	if errors.Is(err, store.ErrStale) {
-		return fmt.Errorf("%w: another hub uses the database %s, with another data folder; this version runs one hub on a database. "+
-			"One that was killed is forgotten after %s", store.ErrLocked, a.cfg.Database.Name, hubTTL)
-	}
-	if err != nil {
-		return err
-	}
+	a.store, a.instance = s, instance
 	a.devices, err = devices.OpenMongo(ctx, s.Database(), devices.Deps{Logger: a.deps.Logger})
 	return err
 }

@@ -7,14 +7,12 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
-	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/wildcathub/wildcat/core/config"
 	"github.com/wildcathub/wildcat/core/egress"
-	"github.com/wildcathub/wildcat/core/store"
 	"github.com/wildcathub/wildcat/core/store/mongo"
 )
 
@@ -35,45 +33,6 @@ func mongoConfig(t *testing.T) *config.Config {
 	cfg.Database = config.DatabaseConfig{URI: config.Secret(uri), Name: fmt.Sprintf("wildcat_test_%016x", rand.Uint64())}
 	t.Cleanup(func() { require.NoError(t, mongo.Drop(context.Background(), uri, cfg.Database.Name)) })
 	return cfg
-}
-
-func TestOneHubUsesAMongoDBDatabaseAtATime(t *testing.T) {
-	cfg := mongoConfig(t)
-	first, err := New(t.Context(), cfg, Deps{})
-	require.NoError(t, err)
-	epoch := first.hub.epoch()
-	other := *cfg
-	other.Data = t.TempDir()
-	_, err = New(t.Context(), &other, Deps{})
-	require.ErrorIs(t, err, store.ErrLocked)
-	require.ErrorContains(t, err, "another hub uses the database")
-
-	// A hub that died without a word is replaced at once by the next one with its folder.
-	first.hub.instance = "" // so that nothing is given back
-	require.NoError(t, first.close())
-	second, err := New(t.Context(), cfg, Deps{})
-	require.NoError(t, err)
-	require.Greater(t, second.hub.epoch(), epoch)
-
-	// One that stopped in order is replaced by any, on the same WhatsApp.
-	require.NoError(t, second.close())
-	sandbox := os.DirFS(filepath.Join(cfg.Data, "sandbox"))
-	require.NoError(t, os.RemoveAll(filepath.Join(other.Data, "sandbox")))
-	require.NoError(t, os.CopyFS(filepath.Join(other.Data, "sandbox"), sandbox))
-	third, err := New(t.Context(), &other, Deps{})
-	require.NoError(t, err)
-	require.NoError(t, third.close())
-}
-
-func TestAHubThatLosesItsDatabaseToAnotherEnds(t *testing.T) {
-	a, err := New(t.Context(), mongoConfig(t), Deps{})
-	require.NoError(t, err)
-	defer func() { require.NoError(t, a.close()) }()
-	require.NoError(t, a.hub.renew())
-	require.NoError(t, a.store.ReleaseLease(t.Context(), a.hub.lease))
-	_, err = a.store.AcquireLease(t.Context(), "hub", "another", hubTTL)
-	require.NoError(t, err)
-	require.ErrorIs(t, a.hub.renew(), store.ErrStale)
 }
 
 func TestWebhooksAreKeptAwayFromTheDatabase(t *testing.T) {

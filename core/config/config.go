@@ -26,6 +26,7 @@ type Config struct {
 	Deliver    DeliverConfig     `yaml:"deliver"`
 	Media      MediaConfig       `yaml:"media"`
 	Egress     EgressConfig      `yaml:"egress"`
+	Cluster    ClusterConfig     `yaml:"cluster"`
 
 	// places is where each key's value stands in the file, keys where the key itself
 	// does, by path; origins names the environment variable that overrode it.
@@ -200,6 +201,13 @@ type MediaConfig struct {
 	// FFmpegPath is the ffmpeg program, looked up in PATH unless it has a slash;
 	// FFMPEG_PATH overrides. Default ffmpeg. It need not exist.
 	FFmpegPath string `yaml:"ffmpeg_path"`
+}
+
+// ClusterConfig is for several hubs on one MongoDB database.
+type ClusterConfig struct {
+	// Advertise is the URL at which other hubs reach this one's REST API. Default: the
+	// address that it listens on, or, where that is every address, the machine's first one.
+	Advertise string `yaml:"advertise"`
 }
 
 // EgressConfig guards requests to addresses that users give.

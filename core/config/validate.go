@@ -83,6 +83,9 @@ func (v *validator) all() {
 	if c.Media.FFmpegPath == "" {
 		v.at("media.ffmpeg_path", "expected the path of a program")
 	}
+	if u, err := url.Parse(c.Cluster.Advertise); c.Cluster.Advertise != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || strings.Trim(u.Path, "/") != "") {
+		v.at("cluster.advertise", "expected a URL such as http://10.0.0.7:3000, not %q", c.Cluster.Advertise)
+	}
 	for i, cidr := range c.Egress.AllowCIDRs {
 		if _, err := netip.ParsePrefix(cidr); err != nil {
 			v.at(fmt.Sprintf("egress.allow_cidrs[%d]", i), "expected a network such as 10.0.0.0/8, not %q", cidr)

@@ -58,9 +58,10 @@ type Registry struct {
 	log  *slog.Logger
 
 	// changes makes registrations one at a time.
-	changes sync.Mutex
-	mu      sync.RWMutex
-	entries []*entry
+	changes  sync.Mutex
+	unusable map[string]bool // webhooks of other processes that were reported; guarded by changes
+	mu       sync.RWMutex
+	entries  []*entry
 }
 
 // entry is one endpoint with its filter.
@@ -124,7 +125,7 @@ func NewRegistry(cfg RegistryConfig, deps RegistryDeps) (*Registry, []ConfigProb
 	if deps.Logger == nil {
 		deps.Logger = slog.New(slog.DiscardHandler)
 	}
-	r := &Registry{cfg: cfg, deps: deps, log: deps.Logger.With("component", "connector")}
+	r := &Registry{cfg: cfg, deps: deps, log: deps.Logger.With("component", "connector"), unusable: map[string]bool{}}
 	var problems []ConfigProblem
 	for i, c := range cfg.Connectors {
 		if c.Enabled != nil && !*c.Enabled {

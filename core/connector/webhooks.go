@@ -31,13 +31,9 @@ func (r *Registry) AddWebhook(ctx context.Context, w store.Webhook) (store.Webho
 	if !created {
 		return stored, false, nil
 	}
-	if err := e.connector.Start(ctx, r.deps.Host(e.name)); err != nil {
-		return store.Webhook{}, false, fmt.Errorf("start webhook: %w", err)
+	if err := r.serve(ctx, e); err != nil {
+		return store.Webhook{}, false, err
 	}
-	r.deps.Outbox.AddEndpoint(r.endpoint(e))
-	r.mu.Lock()
-	r.entries = append(r.entries, e)
-	r.mu.Unlock()
 	r.log.Info("webhook registered", "connector", w.ID, "account", w.Account)
 	return stored, true, nil
 }
@@ -54,20 +50,8 @@ func (r *Registry) DeleteWebhook(ctx context.Context, id string) error {
 	if err := r.deps.Webhooks.DeleteWebhook(ctx, id); err != nil {
 		return fmt.Errorf("delete webhook %s: %w", id, err)
 	}
-	r.mu.Lock()
-	i := slices.IndexFunc(r.entries, func(e *entry) bool { return e.id == id })
-	var e *entry
-	if i >= 0 {
-		e = r.entries[i]
-		r.entries = slices.Delete(slices.Clone(r.entries), i, i+1)
-	}
-	r.mu.Unlock()
-	if e == nil {
-		return nil
-	}
-	err := r.deps.Outbox.RemoveEndpoint(ctx, id)
 	r.log.Info("webhook deleted", "connector", id)
-	return errors.Join(err, e.connector.Stop(ctx))
+	return r.end(ctx, id)
 }
 
 // webhook makes the endpoint of a registered webhook.
@@ -98,4 +82,81 @@ func (r *Registry) webhook(w store.Webhook) (*entry, error) {
 		return nil, err
 	}
 	return e, nil
+}
+
+// Refresh follows the registrations and deletions of other processes on the same database.
+func (r *Registry) Refresh(ctx context.Context) error {
+	r.changes.Lock()
+	defer r.changes.Unlock()
+	stored, err := r.deps.Webhooks.ListWebhooks(ctx)
+	if err != nil {
+		return fmt.Errorf("list webhooks: %w", err)
+	}
+	wanted := make(map[string]bool, len(stored))
+	for _, w := range stored {
+		wanted[w.ID] = true
+		if r.has(w.ID) {
+			continue
+		}
+		e, err := r.webhook(w)
+		if err == nil {
+			err = r.serve(ctx, e)
+		}
+		if err != nil {
+			if !r.unusable[w.ID] { // once
+				r.log.Error("registered webhook is unusable", "connector", w.ID, "err", err)
+			}
+			r.unusable[w.ID] = true
+			continue
+		}
+		r.log.Info("webhook registered by another hub", "connector", w.ID, "account", w.Account)
+	}
+	r.mu.RLock()
+	var gone []string
+	for _, e := range r.entries {
+		if e.number == 0 && !wanted[e.id] {
+			gone = append(gone, e.id)
+		}
+	}
+	r.mu.RUnlock()
+	var errs []error
+	for _, id := range gone {
+		r.log.Info("webhook deleted by another hub", "connector", id)
+		errs = append(errs, r.end(ctx, id))
+	}
+	return errors.Join(errs...)
+}
+
+func (r *Registry) has(id string) bool {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return slices.ContainsFunc(r.entries, func(e *entry) bool { return e.id == id })
+}
+
+// serve starts an endpoint and delivers to it from now on.
+func (r *Registry) serve(ctx context.Context, e *entry) error {
+	if err := e.connector.Start(ctx, r.deps.Host(e.name)); err != nil {
+		return fmt.Errorf("start webhook: %w", err)
+	}
+	r.deps.Outbox.AddEndpoint(r.endpoint(e))
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.entries = append(r.entries, e)
+	return nil
+}
+
+// end stops an endpoint and cancels what waits for it.
+func (r *Registry) end(ctx context.Context, id string) error {
+	r.mu.Lock()
+	i := slices.IndexFunc(r.entries, func(e *entry) bool { return e.id == id })
+	var e *entry
+	if i >= 0 {
+		e = r.entries[i]
+		r.entries = slices.Delete(slices.Clone(r.entries), i, i+1)
+	}
+	r.mu.Unlock()
+	if e == nil {
+		return nil
+	}
+	return errors.Join(r.deps.Outbox.RemoveEndpoint(ctx, id), e.connector.Stop(ctx))
 }

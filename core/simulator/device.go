@@ -212,6 +212,7 @@ func (d *Device) attach(c *conn) bool {
 	d.notify()
 	d.mu.Unlock()
 	if old != nil {
+		d.s.stats.replaced.Add(1)
 		old.end(true, streamError(409))
 	}
 	return true

@@ -173,6 +173,7 @@ type counters struct {
 	received, messages, receipts  atomic.Uint64 // stanzas from clients; messages and receipts among them
 	queued, sent, acked, lateAcks atomic.Uint64 // queue entries; lateAcks named none
 	ignored                       atomic.Uint64 // stanzas of connections that were already ended
+	replaced                      atomic.Uint64 // connections that another one of the same device ended
 	lastAck                       atomic.Int64  // Unix time in nanoseconds
 }
 
@@ -197,6 +198,9 @@ type Stats struct {
 	Pending  int    `json:"pending"`
 	// Ignored are stanzas that came on connections that were already ended.
 	Ignored uint64 `json:"ignored"`
+	// Replaced are connections that ended because the same device logged in once more: never
+	// more than one client is to speak for a device.
+	Replaced uint64 `json:"replaced"`
 	// LastAck is when the newest entry was released, Unix time in nanoseconds; 0 for never.
 	LastAck     int64 `json:"last_ack_ns"`
 	Connections int   `json:"connections"`
@@ -209,7 +213,7 @@ func (s *Server) Stats() Stats {
 	out := Stats{
 		Received: c.received.Load(), Messages: c.messages.Load(), Receipts: c.receipts.Load(),
 		Queued: c.queued.Load(), Sent: c.sent.Load(), Acked: c.acked.Load(), LateAcks: c.lateAcks.Load(),
-		Ignored: c.ignored.Load(), LastAck: c.lastAck.Load(), Violations: s.violations.total(),
+		Ignored: c.ignored.Load(), Replaced: c.replaced.Load(), LastAck: c.lastAck.Load(), Violations: s.violations.total(),
 	}
 	s.mu.RLock()
 	out.Connections = len(s.conns)

@@ -1,0 +1,64 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+
+	"github.com/gin-gonic/gin"
+)
+
+// Peers are the other hubs on the same database. A request about an account is answered by
+// the hub that holds the account, whichever hub it reached.
+type Peers interface {
+	// Peer returns the base URL of the hub that holds an account; "" if this one does, or none.
+	Peer(ctx context.Context, account string) (string, error)
+	// Vouch proves to another hub that a request comes from one.
+	Vouch(r *http.Request)
+	// Vouched says whether another hub has passed the request on.
+	Vouched(r *http.Request) bool
+	// Transport reaches other hubs.
+	Transport() http.RoundTripper
+}
+
+// passOn has the account's hub answer. What another hub passed on already is answered here,
+// even if the account has moved on meanwhile: no request goes round in circles.
+func (s *Server) passOn(c *gin.Context) {
+	account := c.Param("accountId")
+	if s.deps.Peers == nil || account == "" || s.deps.Peers.Vouched(c.Request) {
+		return
+	}
+	peer, err := s.deps.Peers.Peer(c.Request.Context(), account)
+	if err != nil {
+		s.fail(c, errPeer.because(err))
+		return
+	}
+	if peer == "" {
+		return
+	}
+	target, err := url.Parse(peer)
+	if err != nil {
+		s.fail(c, errPeer.because(err))
+		return
+	}
+	c.Abort()
+	proxy := httputil.ReverseProxy{
+		Transport: s.deps.Peers.Transport(),
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(target)
+			// It was judged here where it comes from.
+			r.Out.Header.Del("Origin")
+			r.Out.Header.Del("Sec-Fetch-Site")
+			s.deps.Peers.Vouch(r.Out)
+		},
+		ModifyResponse: func(r *http.Response) error {
+			for name := range c.Writer.Header() { // the hub that answers has set these, too
+				r.Header.Del(name)
+			}
+			return nil
+		},
+		ErrorHandler: func(_ http.ResponseWriter, _ *http.Request, err error) { s.fail(c, errPeer.because(err)) },
+	}
+	proxy.ServeHTTP(c.Writer, c.Request)
+}

@@ -1,0 +1,207 @@
+package app
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/wildcathub/wildcat/core/account"
+	"github.com/wildcathub/wildcat/core/api"
+	"github.com/wildcathub/wildcat/core/connector"
+	"github.com/wildcathub/wildcat/core/store"
+)
+
+// peers are the other hubs on the same database: where each is reached, a secret that they
+// share, and what they change that is to be in force here, too.
+type peers struct {
+	store    store.KV
+	accounts *account.Manager
+	registry *connector.Registry
+	log      *slog.Logger
+	instance string
+	given    string // what the configuration says
+	secret   []byte
+	client   *http.Transport
+
+	quit chan struct{}
+	once sync.Once
+	done sync.WaitGroup
+}
+
+const (
+	// peerNamespace holds the URL of each hub, and what they share, in the database: who may
+	// read it may be a hub.
+	peerNamespace = "hub/peers"
+	peerSecret    = "secret"
+	// refreshEvery is how soon what another hub changed is in force here.
+	refreshEvery = 2 * time.Second
+	// vouchFor is how long a proof holds: as far as clocks of hubs may be apart.
+	vouchFor = 2 * time.Minute
+)
+
+// The headers of a request that one hub passes on to another.
+const (
+	headerPeer = "Wildcat-Hub"
+	headerTime = "Wildcat-Hub-Time"
+)
+
+var _ api.Peers = (*peers)(nil)
+
+// shared says whether other hubs may use the database.
+func (a *App) shared() bool { return a.instance != "" }
+
+// own takes charge of an account's events and deliveries.
+func (a *App) own(ctx context.Context, id string, epoch uint64) error {
+	if err := a.pipeline.Own(ctx, id, epoch); err != nil {
+		return err
+	}
+	if a.shared() {
+		a.outbox.Own(id, epoch)
+	}
+	return nil
+}
+
+// cede ends what is under way of an account that another hub may take soon.
+func (a *App) cede(ctx context.Context, id string) {
+	if !a.shared() {
+		return
+	}
+	if err := a.outbox.Disown(ctx, id); err != nil {
+		a.log.Warn("deliveries were under way while an account was handed over: they may be repeated", "account", id, "err", err)
+	}
+}
+
+func newPeers(ctx context.Context, a *App) (*peers, error) {
+	p := &peers{
+		store: a.store, accounts: a.accounts, registry: a.registry, log: a.log, instance: a.instance,
+		given: a.cfg.Cluster.Advertise, quit: make(chan struct{}),
+		client: &http.Transport{DialContext: (&net.Dialer{Timeout: 5 * time.Second}).DialContext, MaxIdleConnsPerHost: 16, IdleConnTimeout: time.Minute},
+	}
+	fresh := make([]byte, 32)
+	_, _ = rand.Read(fresh) // never fails
+	err := a.store.SwapKV(ctx, peerNamespace, peerSecret, nil, fresh)
+	if err != nil && !errors.Is(err, store.ErrStale) {
+		return nil, fmt.Errorf("share a secret with other hubs: %w", err)
+	}
+	if p.secret, err = a.store.GetKV(ctx, peerNamespace, peerSecret); err != nil {
+		return nil, fmt.Errorf("share a secret with other hubs: %w", err)
+	}
+	return p, nil
+}
+
+// start tells where this hub is reached, and begins to follow what others change.
+func (p *peers) start(ctx context.Context, listens string) error {
+	at, err := advertised(p.given, listens)
+	if err != nil {
+		return err
+	}
+	if err := p.store.SetKV(ctx, peerNamespace, p.instance, []byte(at), 0); err != nil {
+		return fmt.Errorf("tell other hubs the address: %w", err)
+	}
+	p.log.Info("shares the database with other hubs", "instance", p.instance, "address", at)
+	p.done.Go(func() {
+		tick := time.NewTicker(refreshEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-p.quit:
+				return
+			case <-tick.C:
+			}
+			ctx, cancel := context.WithTimeout(context.Background(), 5*refreshEvery)
+			if err := p.registry.Refresh(ctx); err != nil {
+				p.log.Warn("webhooks of other hubs were not looked at", "err", err)
+			}
+			cancel()
+		}
+	})
+	return nil
+}
+
+// stop forgets the address. Safe twice, and without start.
+func (p *peers) stop(ctx context.Context) {
+	p.once.Do(func() {
+		close(p.quit)
+		p.done.Wait()
+		if err := p.store.SetKV(ctx, peerNamespace, p.instance, nil, 0); err != nil {
+			p.log.Warn("address was not withdrawn", "err", err)
+		}
+		p.client.CloseIdleConnections()
+	})
+}
+
+// advertised is the URL at which other hubs reach this one.
+func advertised(given, listens string) (string, error) {
+	if given != "" {
+		return given, nil
+	}
+	u, err := url.Parse(listens)
+	if err != nil {
+		return "", fmt.Errorf("address %q: %w", listens, err)
+	}
+	if ip, err := netip.ParseAddr(u.Hostname()); err != nil || !ip.IsUnspecified() {
+		return listens, nil
+	}
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		return "", fmt.Errorf("find this machine's address, or set cluster.advertise: %w", err)
+	}
+	for _, a := range addrs {
+		if n, ok := a.(*net.IPNet); ok && n.IP.IsGlobalUnicast() {
+			return "http://" + net.JoinHostPort(n.IP.String(), u.Port()), nil
+		}
+	}
+	return "", errors.New("this machine has no address at which other hubs could reach it: set cluster.advertise")
+}
+
+// Peer implements api.Peers.
+func (p *peers) Peer(ctx context.Context, id string) (string, error) {
+	holder, err := p.accounts.Holder(ctx, id)
+	if err != nil || holder == "" || holder == p.instance {
+		return "", err
+	}
+	at, err := p.store.GetKV(ctx, peerNamespace, holder)
+	if err != nil {
+		return "", fmt.Errorf("address of hub %s: %w", holder, err)
+	}
+	return string(at), nil
+}
+
+// Vouch implements api.Peers.
+func (p *peers) Vouch(r *http.Request) {
+	at := strconv.FormatInt(time.Now().Unix(), 10)
+	r.Header.Set(headerTime, at)
+	r.Header.Set(headerPeer, p.proof(r, at))
+}
+
+// Vouched implements api.Peers.
+func (p *peers) Vouched(r *http.Request) bool {
+	at := r.Header.Get(headerTime)
+	seconds, err := strconv.ParseInt(at, 10, 64)
+	if err != nil || time.Since(time.Unix(seconds, 0)).Abs() > vouchFor {
+		return false
+	}
+	return hmac.Equal([]byte(r.Header.Get(headerPeer)), []byte(p.proof(r, at)))
+}
+
+// proof is what only a hub can know of a request.
+func (p *peers) proof(r *http.Request, at string) string {
+	mac := hmac.New(sha256.New, p.secret)
+	_, _ = fmt.Fprintf(mac, "%s\n%s\n%s", r.Method, r.URL.RequestURI(), at)
+	return hex.EncodeToString(mac.Sum(nil))
+}
+
+// Transport implements api.Peers.
+func (p *peers) Transport() http.RoundTripper { return p.client }
