@@ -2,17 +2,22 @@ package app
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"net/netip"
 	"net/url"
 	"os"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/wildcathub/wildcat/core/config"
 	"github.com/wildcathub/wildcat/core/egress"
+	"github.com/wildcathub/wildcat/core/simulator"
 	"github.com/wildcathub/wildcat/core/store/mongo"
 )
 
@@ -47,4 +52,92 @@ func TestWebhooksAreKeptAwayFromTheDatabase(t *testing.T) {
 	}
 	require.ErrorIs(t, a.guard.Check(addr), egress.ErrBlocked)
 	require.NoError(t, a.guard.Check(netip.AddrPortFrom(addr.Addr(), addr.Port()+1)), "loopback is open otherwise")
+}
+
+// startHub starts one of several hubs on a database.
+func startHub(t *testing.T, cfg *config.Config) *App {
+	t.Helper()
+	own := *cfg
+	own.Data = t.TempDir()
+	a, err := New(t.Context(), &own, Deps{})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, a.Stop()) })
+	require.NoError(t, a.Start(t.Context()))
+	return a
+}
+
+func ask(t *testing.T, a *App, method, path, body string) (int, map[string]any) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, a.URL()+path, strings.NewReader(body))
+	require.NoError(t, err)
+	resp, err := http.DefaultClient.Do(req)
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	var out map[string]any
+	require.NoError(t, json.NewDecoder(resp.Body).Decode(&out))
+	return resp.StatusCode, out
+}
+
+func TestAnyHubAnswersForAnyAccount(t *testing.T) {
+	cfg := mongoConfig(t)
+	sim, err := simulator.New(simulator.Options{})
+	require.NoError(t, err)
+	require.NoError(t, sim.Start("127.0.0.1:0"))
+	t.Cleanup(func() { require.NoError(t, sim.Close()) })
+	cfg.WhatsApp.URL = sim.URL()
+	one, two := startHub(t, cfg), startHub(t, cfg)
+
+	for _, id := range []string{"a", "b", "c", "d"} {
+		status, _ := ask(t, one, http.MethodPost, "/accounts", fmt.Sprintf(`{"id": %q}`, id))
+		require.Equal(t, http.StatusCreated, status)
+	}
+	holders := func() map[string]int {
+		leases, err := one.store.ListLeases(t.Context(), "account/")
+		require.NoError(t, err)
+		n := map[string]int{}
+		for _, l := range leases {
+			n[l.Owner]++
+		}
+		return n
+	}
+	require.Eventually(t, func() bool { n := holders(); return n[one.instance] == 2 && n[two.instance] == 2 }, 30*time.Second, 50*time.Millisecond)
+
+	// What only the holder knows is the same wherever it is asked.
+	for _, id := range []string{"a", "b", "c", "d"} {
+		require.Eventually(t, func() bool {
+			_, here := ask(t, one, http.MethodGet, "/accounts/"+id+"/status", "")
+			_, there := ask(t, two, http.MethodGet, "/accounts/"+id+"/status", "")
+			qr, _ := here["qr"].(string)
+			return qr != "" && qr == there["qr"]
+		}, 30*time.Second, 50*time.Millisecond, id)
+		status, _ := ask(t, one, http.MethodPost, "/accounts/"+id+"/disconnect", "")
+		require.Equal(t, http.StatusOK, status, id)
+		status, _ = ask(t, two, http.MethodDelete, "/accounts/"+id, "")
+		require.Equal(t, http.StatusOK, status, id)
+		status, _ = ask(t, one, http.MethodGet, "/accounts/"+id, "")
+		require.Equal(t, http.StatusNotFound, status, id)
+	}
+
+	// A proof of another's, or an old one, is none.
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, one.URL()+"/accounts/a", nil)
+	require.NoError(t, err)
+	two.peers.Vouch(req)
+	require.True(t, one.peers.Vouched(req))
+	req.URL.Path = "/accounts/b"
+	require.False(t, one.peers.Vouched(req))
+
+	// Webhooks made and deleted on one are in force on the other.
+	endpoints := func(a *App) (ids []string) {
+		for _, e := range a.registry.Entries() {
+			ids = append(ids, e.ID)
+		}
+		return ids
+	}
+	status, made := ask(t, one, http.MethodPost, "/webhooks", `{"url": "http://127.0.0.1:9/hook"}`)
+	require.Equal(t, http.StatusCreated, status, made)
+	require.Eventually(t, func() bool { return len(endpoints(two)) == 1 }, 5*time.Second, 50*time.Millisecond)
+	require.Equal(t, endpoints(one), endpoints(two))
+	status, _ = ask(t, two, http.MethodDelete, "/webhooks/"+endpoints(two)[0], "")
+	require.Equal(t, http.StatusOK, status)
+	require.Eventually(t, func() bool { return len(endpoints(one)) == 0 }, 5*time.Second, 50*time.Millisecond)
 }
