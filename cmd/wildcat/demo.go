@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 func newDemoCommand() *cobra.Command {
 	var keep, verbose bool
 	var database string
+	var hubs int
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Show the main job end to end, with a simulated WhatsApp and no phone",
@@ -26,12 +28,16 @@ func newDemoCommand() *cobra.Command {
 			"in the middle of 200 messages to show that none is lost and each is answered once.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return runDemo(cmd.Context(), cmd.OutOrStdout(), database, keep, verbose)
+			if hubs < 1 || hubs > 8 || hubs > 1 && database == "" {
+				return errors.New("--hubs is 1 to 8, and several of them share a --database mongodb://…")
+			}
+			return runDemo(cmd.Context(), cmd.OutOrStdout(), database, hubs, keep, verbose)
 		},
 	}
 	cmd.Flags().BoolVar(&keep, "keep", false, "leave it running, and say what to open and try")
 	cmd.Flags().StringVar(&database, "database", "",
 		"mongodb://… to store there, in a database of its own that is dropped in the end (default SQLite in the temporary folder)")
+	cmd.Flags().IntVar(&hubs, "hubs", 1, "how many hubs share the database; the one that holds the account is killed, and another takes over")
 	cmd.Flags().BoolVar(&verbose, "verbose", false, "also print what the hub and the sandbox log")
 	return cmd
 }
@@ -57,12 +63,13 @@ type demo struct {
 	steps    int
 	started  time.Time
 
-	receiver   *scenario.Receiver
-	sandboxP   *scenario.Process
-	hubP       *scenario.Process
-	sandbox    *scenario.Sandbox
-	hub        *scenario.Hub
-	eventsFile string
+	receiver *scenario.Receiver
+	sandboxP *scenario.Process
+	hubs     int
+	hubPs    []*scenario.Process // that run
+	sandbox  *scenario.Sandbox
+	hub      *scenario.Hub
+	killed   time.Time
 	// uncertain is how many sends the second hub found uncertain and repeated.
 	uncertain int
 }
@@ -83,8 +90,8 @@ func (d *demo) step(what string, do func() (string, error)) error {
 	return nil
 }
 
-func runDemo(ctx context.Context, out io.Writer, database string, keep, verbose bool) error {
-	d := &demo{out: out, database: newDemoDatabase(database), started: time.Now()}
+func runDemo(ctx context.Context, out io.Writer, database string, hubs int, keep, verbose bool) error {
+	d := &demo{out: out, database: newDemoDatabase(database), hubs: hubs, started: time.Now()}
 	if verbose {
 		d.log = os.Stderr
 	}
@@ -103,13 +110,19 @@ func runDemo(ctx context.Context, out io.Writer, database string, keep, verbose 
 }
 
 func (d *demo) run(ctx context.Context) error {
-	steps := []struct {
+	type step struct {
 		what string
 		do   func(context.Context) (string, error)
-	}{
+	}
+	start, again := step{"start the hub, a process of its own", d.startHubs}, step{"start the hub again", d.startHubs}
+	if d.hubs > 1 {
+		start.what = fmt.Sprintf("start %d hubs on one database, processes of their own", d.hubs)
+		again = step{"another hub takes the account over", d.takenOver}
+	}
+	steps := []step{
 		{"prepare a folder, and build the example connector into it", d.prepare},
 		{"start the simulated WhatsApp, a process of its own", d.startSandbox},
-		{"start the hub, a process of its own", d.startHub},
+		start,
 		{"start a webhook receiver and register it over REST", d.startReceiver},
 		{"create an account over REST; the simulated phone scans its QR code", d.pair},
 		{"a stranger writes \"!ping hello\"; the phone shows \"pong hello\"", d.firstPing},
@@ -117,7 +130,7 @@ func (d *demo) run(ctx context.Context) error {
 		{"the connector program wrote the event to its file", d.connectorHasPing},
 		{"the trace shows every stage of the message", d.tracePing},
 		{fmt.Sprintf("%d messages from %d strangers; the hub is killed with SIGKILL in the middle", demoQuestions, demoStrangers), d.killInTheMiddle},
-		{"start the hub again", d.startHub},
+		again,
 		{fmt.Sprintf("all %d messages are stored", demoQuestions), d.allStored},
 		{"each is answered once on the phones", d.allAnswered},
 		{"the webhook got all, in each chat's order", d.receiverHasAll},
@@ -134,8 +147,8 @@ func (d *demo) run(ctx context.Context) error {
 
 func (d *demo) close() error {
 	var errs []error
-	if d.hubP != nil {
-		errs = append(errs, d.hubP.Stop(15*time.Second))
+	for _, p := range d.hubPs {
+		errs = append(errs, p.Stop(15*time.Second))
 	}
 	if d.sandboxP != nil {
 		errs = append(errs, d.sandboxP.Stop(15*time.Second))
@@ -146,7 +159,7 @@ func (d *demo) close() error {
 	if d.dir != "" {
 		errs = append(errs, os.RemoveAll(d.dir))
 	}
-	if d.hubP != nil {
+	if d.hub != nil {
 		errs = append(errs, d.database.drop())
 	}
 	return errors.Join(errs...)
@@ -172,7 +185,6 @@ func (d *demo) prepare(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	d.eventsFile = filepath.Join(d.dir, "events.jsonl")
 	return "", errors.Join(
 		os.WriteFile(filepath.Join(d.dir, "ping.lua"), rule, 0o600),
 		os.WriteFile(filepath.Join(d.dir, "connector.path"), []byte(program), 0o600),
@@ -188,10 +200,22 @@ func (d *demo) startSandbox(ctx context.Context) (string, error) {
 		return "", err
 	}
 	d.sandboxP, d.sandbox = p, scenario.NewSandbox(p.URL)
-	return p.URL, d.writeConfig(p.URL)
+	var errs []error
+	for i := range d.hubs {
+		errs = append(errs, d.writeConfig(i, p.URL))
+	}
+	return p.URL, errors.Join(errs...)
 }
 
-func (d *demo) writeConfig(sandbox string) error {
+// of names what belongs to the i-th hub.
+func (d *demo) of(i int, name, suffix string) string {
+	if d.hubs > 1 {
+		name = fmt.Sprintf("%s-%d", name, i+1)
+	}
+	return filepath.Join(d.dir, name+suffix)
+}
+
+func (d *demo) writeConfig(i int, sandbox string) error {
 	program, err := os.ReadFile(filepath.Join(d.dir, "connector.path"))
 	if err != nil {
 		return err
@@ -206,22 +230,55 @@ connectors:
   - name: jsonl
     use: %q
     with: {path: %q}
-`, d.database.yaml(), sandbox, program, d.eventsFile)
-	return os.WriteFile(filepath.Join(d.dir, "wildcat.yaml"), []byte(text), 0o600)
+`, d.database.yaml(), sandbox, program, d.of(i, "events", ".jsonl"))
+	return os.WriteFile(d.of(i, "wildcat", ".yaml"), []byte(text), 0o600)
 }
 
-func (d *demo) startHub(ctx context.Context) (string, error) {
-	p, err := scenario.StartProcess(ctx, scenario.Command{
-		Name: "the hub", Exe: d.exe, Log: d.log,
-		Args: []string{
-			"serve", "--config", filepath.Join(d.dir, "wildcat.yaml"), "--data", filepath.Join(d.dir, "data"), "--exit-with-stdin",
-		},
+func (d *demo) startHubs(ctx context.Context) (string, error) {
+	var at []string
+	for i := range d.hubs {
+		p, err := scenario.StartProcess(ctx, scenario.Command{
+			Name: "the hub", Exe: d.exe, Log: d.log,
+			Args: []string{
+				"serve", "--config", d.of(i, "wildcat", ".yaml"), "--data", d.of(i, "data", ""), "--exit-with-stdin",
+			},
+		})
+		if err != nil {
+			return "", err
+		}
+		d.hubPs = append(d.hubPs, p)
+		at = append(at, fmt.Sprintf("%s, pid %d", p.URL, p.PID()))
+	}
+	d.hub = scenario.NewHub(d.hubPs[0].URL)
+	return strings.Join(at, "; "), nil
+}
+
+// holder is the index in hubPs of the hub that holds the account.
+func (d *demo) holder(ctx context.Context) (int, error) {
+	if d.hubs == 1 {
+		return 0, nil
+	}
+	at, err := d.hub.Holder(ctx, demoAccount)
+	if err != nil {
+		return 0, err
+	}
+	if i := slices.IndexFunc(d.hubPs, func(p *scenario.Process) bool { return p.URL == at }); i >= 0 {
+		return i, nil
+	}
+	return 0, fmt.Errorf("no hub that runs holds the account: %q", at)
+}
+
+// takenOver waits until one of the hubs that are left holds the account.
+func (d *demo) takenOver(ctx context.Context) (string, error) {
+	var i int
+	err := scenario.Until(ctx, demoPatience, func() (err error) {
+		i, err = d.holder(ctx)
+		return err
 	})
 	if err != nil {
 		return "", err
 	}
-	d.hubP, d.hub = p, scenario.NewHub(p.URL)
-	return fmt.Sprintf("%s, pid %d", p.URL, p.PID()), nil
+	return fmt.Sprintf("%s, %s after the kill", d.hubPs[i].URL, time.Since(d.killed).Round(100*time.Millisecond)), nil
 }
 
 func (d *demo) startReceiver(ctx context.Context) (string, error) {
@@ -264,9 +321,9 @@ All %[7]d steps passed. Everything is left running. Try:
   curl %[1]s/metrics
 The configuration, the data and the connector's file are in %[6]s
 Press Ctrl-C to end it.
-`, d.hubP.URL, d.sandboxP.URL, demoAccount, stranger(0), demoNumber, d.dir, d.steps)
+`, d.hubPs[0].URL, d.sandboxP.URL, demoAccount, stranger(0), demoNumber, d.dir, d.steps)
 	select {
 	case <-ctx.Done():
-	case <-d.hubP.Done():
+	case <-d.hubPs[0].Done():
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -38,7 +39,7 @@ func (d *demo) receiverHasPing(ctx context.Context) (string, error) {
 
 func (d *demo) connectorHasPing(ctx context.Context) (string, error) {
 	return "", scenario.Until(ctx, demoPatience, func() error {
-		lines, err := scenario.ReadLines(d.eventsFile)
+		lines, err := d.lines()
 		if err != nil {
 			return err
 		}
@@ -106,8 +107,17 @@ func (d *demo) killInTheMiddle(ctx context.Context) (string, error) {
 		}
 		return err
 	})
+	var victim *scenario.Process
 	if err == nil {
-		d.hubP.Kill()
+		var i int
+		if i, err = d.holder(ctx); err == nil {
+			victim = d.hubPs[i]
+			victim.Kill()
+			d.killed = time.Now()
+			if d.hubPs = slices.Delete(d.hubPs, i, i+1); len(d.hubPs) > 0 {
+				d.hub = scenario.NewHub(d.hubPs[0].URL)
+			}
+		}
 	}
 	if serr := <-sent; err == nil {
 		err = serr
@@ -122,7 +132,7 @@ func (d *demo) killInTheMiddle(ctx context.Context) (string, error) {
 	if n < demoKillAfter || n > demoKillBefore {
 		return "", fmt.Errorf("the kill fell after reply %d and does not count: it must fall between the %dth and the %dth", n, demoKillAfter, demoKillBefore)
 	}
-	return fmt.Sprintf("pid %d killed after reply %d", d.hubP.PID(), n), nil
+	return fmt.Sprintf("pid %d killed after reply %d", victim.PID(), n), nil
 }
 
 // replies counts the answers to questions that the phones show.
@@ -196,11 +206,14 @@ func (d *demo) allAnswered(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	repeated, err := d.hub.Metric(ctx, `wildcat_sends_total{result="repeated"}`)
-	if err != nil {
-		return "", err
+	d.uncertain = 0
+	for _, p := range d.hubPs {
+		repeated, err := scenario.NewHub(p.URL).Metric(ctx, `wildcat_sends_total{result="repeated"}`)
+		if err != nil {
+			return "", err
+		}
+		d.uncertain += int(repeated)
 	}
-	d.uncertain = int(repeated)
 	if a.Copies > d.uncertain {
 		return "", fmt.Errorf("%d further copies came, but only %d sends were uncertain at the kill", a.Copies, d.uncertain)
 	}
@@ -217,13 +230,29 @@ func (d *demo) receiverHasAll(ctx context.Context) (string, error) {
 }
 
 func (d *demo) connectorHasAll(ctx context.Context) (string, error) {
-	return d.hasAll(ctx, func() ([]scenario.Arrival, error) {
-		got, err := scenario.ReadLines(d.eventsFile)
-		if errors.Is(err, os.ErrNotExist) {
-			err = errors.New("the file is not there")
+	return d.hasAll(ctx, func() ([]scenario.Arrival, error) { return d.lines() })
+}
+
+// lines are what the hubs' connector programs wrote, one after the other: the first to hold
+// the account comes first.
+func (d *demo) lines() (all []scenario.Arrival, err error) {
+	first := -1
+	for i := range d.hubs {
+		got, err := scenario.ReadLines(d.of(i, "events", ".jsonl"))
+		switch {
+		case errors.Is(err, os.ErrNotExist):
+		case err != nil:
+			return nil, err
+		case slices.ContainsFunc(got, func(a scenario.Arrival) bool { return a.Text == "!ping hello" }):
+			all, first = append(got, all...), i
+		default:
+			all = append(all, got...)
 		}
-		return got, err
-	})
+	}
+	if first < 0 {
+		return nil, errors.New("no file has the first message")
+	}
+	return all, nil
 }
 
 func (d *demo) hasAll(ctx context.Context, arrivals func() ([]scenario.Arrival, error)) (string, error) {

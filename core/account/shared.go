@@ -273,6 +273,27 @@ func (m *Manager) dropped(id string, o *owner) {
 	}
 }
 
+// Holdings are the accounts that each hub on the database holds, by the hub's name; those
+// that live and hold none included.
+func (m *Manager) Holdings(ctx context.Context) (map[string][]string, error) {
+	lives, err := m.deps.Store.ListLeases(ctx, instanceLease)
+	if err != nil {
+		return nil, err
+	}
+	held, err := m.deps.Store.ListLeases(ctx, accountLease)
+	if err != nil {
+		return nil, err
+	}
+	out := map[string][]string{}
+	for _, l := range lives {
+		out[l.Owner] = []string{}
+	}
+	for _, l := range held {
+		out[l.Owner] = append(out[l.Owner], strings.TrimPrefix(l.Name, accountLease))
+	}
+	return out, nil
+}
+
 // Holder names the hub that holds an account, "" for none: this one by its own name.
 func (m *Manager) Holder(ctx context.Context, id string) (string, error) {
 	m.mu.Lock()

@@ -20,6 +20,31 @@ type Peers interface {
 	Vouched(r *http.Request) bool
 	// Transport reaches other hubs.
 	Transport() http.RoundTripper
+	// Hubs lists the hubs that live, this one among them.
+	Hubs(ctx context.Context) ([]Hub, error)
+}
+
+// Hub is one of those that share a database.
+type Hub struct {
+	// Instance is its name, URL where other hubs reach it ("" while it starts).
+	Instance string `json:"instance"`
+	URL      string `json:"url"`
+	// This says that it is the one that was asked.
+	This bool `json:"this"`
+	// Accounts are the ids of those that it holds.
+	Accounts []string `json:"accounts"`
+}
+
+// listHubs shows who holds what. A hub that has its database to itself is not listed.
+func (s *Server) listHubs(c *gin.Context) error {
+	var list []Hub
+	if s.deps.Peers != nil {
+		var err error
+		if list, err = s.deps.Peers.Hubs(c.Request.Context()); err != nil {
+			return err
+		}
+	}
+	return ok(c, gin.H{"ok": true, "hubs": orEmpty(list)})
 }
 
 // passOn has the account's hub answer. What another hub passed on already is answered here,

@@ -40,6 +40,7 @@ func (s *Server) routes() []route {
 		{http.MethodPost, "/v1/deliveries/:id/replay", extra, s.replayDelivery},
 		{http.MethodGet, "/v1/connectors", extra, s.listConnectors},
 		{http.MethodGet, "/v1/rules", extra, s.listRules},
+		{http.MethodGet, "/v1/hubs", extra, s.listHubs},
 		{http.MethodGet, "/v1/openapi.yaml", extra, s.openAPI},
 
 		{http.MethodGet, "/healthz", extra, s.healthz},

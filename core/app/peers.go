@@ -13,7 +13,9 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -177,6 +179,25 @@ func (p *peers) Peer(ctx context.Context, id string) (string, error) {
 		return "", fmt.Errorf("address of hub %s: %w", holder, err)
 	}
 	return string(at), nil
+}
+
+// Hubs implements api.Peers.
+func (p *peers) Hubs(ctx context.Context) ([]api.Hub, error) {
+	held, err := p.accounts.Holdings(ctx)
+	if err != nil {
+		return nil, err
+	}
+	list := make([]api.Hub, 0, len(held))
+	for instance, accounts := range held {
+		at, err := p.store.GetKV(ctx, peerNamespace, instance)
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return nil, fmt.Errorf("address of hub %s: %w", instance, err)
+		}
+		slices.Sort(accounts)
+		list = append(list, api.Hub{Instance: instance, URL: string(at), This: instance == p.instance, Accounts: accounts})
+	}
+	slices.SortFunc(list, func(a, b api.Hub) int { return strings.Compare(a.Instance, b.Instance) })
+	return list, nil
 }
 
 // Vouch implements api.Peers.

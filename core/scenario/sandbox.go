@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 )
 
@@ -214,4 +215,24 @@ func WaitConnected(ctx context.Context, h *Hub, account string) error {
 		}
 		return nil
 	})
+}
+
+// Holder is the URL of the hub that holds an account, of those that share the database; ""
+// for none.
+func (h *Hub) Holder(ctx context.Context, account string) (string, error) {
+	var out struct {
+		Hubs []struct {
+			URL      string   `json:"url"`
+			Accounts []string `json:"accounts"`
+		} `json:"hubs"`
+	}
+	if err := h.do(ctx, http.MethodGet, "/v1/hubs", nil, &out); err != nil {
+		return "", err
+	}
+	for _, hub := range out.Hubs {
+		if slices.Contains(hub.Accounts, account) {
+			return hub.URL, nil
+		}
+	}
+	return "", nil
 }
