@@ -11,7 +11,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"slices"
 	"strconv"
@@ -153,7 +152,7 @@ func advertised(given, listens string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("address %q: %w", listens, err)
 	}
-	if ip, err := netip.ParseAddr(u.Hostname()); err != nil || !ip.IsUnspecified() {
+	if ip := net.ParseIP(u.Hostname()); ip == nil || !ip.IsUnspecified() { // nil: a name
 		return listens, nil
 	}
 	addrs, err := net.InterfaceAddrs()

@@ -155,7 +155,7 @@ func (p *Phone) SetDisappearing(ctx context.Context, chat string, seconds uint32
 
 // act sends what refers to a message that the phone shows, under the same of the phone's
 // names as the message.
-func (p *Phone) act(ctx context.Context, chat, id string, make func(chatRef, *Message) (*waE2E.Message, error)) (string, error) {
+func (p *Phone) act(ctx context.Context, chat, id string, build func(chatRef, *Message) (*waE2E.Message, error)) (string, error) {
 	if err := ctx.Err(); err != nil {
 		return "", err
 	}
@@ -170,7 +170,7 @@ func (p *Phone) act(ctx context.Context, chat, id string, make func(chatRef, *Me
 		return "", fmt.Errorf("%s in %s: %w", id, ref.name, ErrUnknownMessage)
 	}
 	before := target.clone()
-	msg, err := make(ref, target)
+	msg, err := build(ref, target)
 	if err == nil {
 		id, err = p.send(chat, msg, SendOptions{
 			ByLID: isHidden(target.author), also: func(b *batch) { p.keep(b, target) },

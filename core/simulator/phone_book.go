@@ -147,12 +147,12 @@ func (m *Message) record() *shownRecord {
 }
 
 func (r *shownRecord) load() (*Message, error) {
-	r.Message.author = r.Author
+	r.author = r.Author
 	if r.Raw == nil {
 		return r.Message, nil
 	}
-	r.Message.Content = new(waE2E.Message)
-	return r.Message, proto.Unmarshal(r.Raw, r.Message.Content)
+	r.Content = new(waE2E.Message)
+	return r.Message, proto.Unmarshal(r.Raw, r.Content)
 }
 
 // remember keeps a sent message for retries and forgets the oldest beyond the limit; mu is held.
