@@ -104,7 +104,9 @@ func runCrowd(args []string) error {
 	fmt.Printf("crowd listening on http://%s\n", ln.Addr())
 	_, _ = io.Copy(io.Discard, os.Stdin) // the parent's end of the pipe is the lifeline
 	err = srv.Close()
-	<-served // http.ErrServerClosed
+	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
 	for _, m := range c.members {
 		m.Disconnect()
 	}
