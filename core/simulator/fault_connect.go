@@ -3,6 +3,7 @@ package simulator
 import (
 	"errors"
 	"strconv"
+	"time"
 
 	waBinary "go.mau.fi/whatsmeow/binary"
 )
@@ -37,6 +38,10 @@ func (c *conn) shakeHands(write func([]byte) error) (*peer, error) {
 		err := write(hello)
 		if err == nil {
 			_, err = c.readFrame() // or the client could still be sending it, and see an error of its own
+			// whatsmeow sets up what it does at a close after its last frame, with no lock.
+			timer := time.NewTimer(c.s.opts.Linger)
+			defer timer.Stop()
+			<-timer.C
 		}
 		return errors.Join(errFaulty, err)
 	})
