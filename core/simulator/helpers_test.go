@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -187,6 +188,13 @@ func (c *client) take(from *whatsmeow.Client, evt any) bool {
 		c.changed = nil
 	}
 	return true
+}
+
+// seenEvents are the events so far: a test that fails must not hold the lock.
+func (c *client) seenEvents() []any {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.events)
 }
 
 // wait waits until done, called with the lock held, is true.
