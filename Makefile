@@ -15,7 +15,7 @@ MESSAGES  ?= 1000
 .DEFAULT_GOAL := help
 
 help: ## Show this help
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## Build bin/wildcat and the example connector
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/wildcat ./examples/connector-go
@@ -55,6 +55,10 @@ soak: ## Run random fault schedules of the simulator (SCHEDULES, SEED, MESSAGES)
 demo: ## See the main job work, end to end, with no phone (DEMOFLAGS=--database=mongodb://... stores there)
 	$(GO) run ./cmd/wildcat demo $(DEMOFLAGS)
 
+deploy-schema: ## Read deploy/ with the types of Kubernetes and of compose (a module of its own; ./deploy is checked by make test)
+	$(GO) -C deploy/schema mod tidy -diff
+	$(GO) -C deploy/schema test ./...
+
 cross: ## Build for every supported platform (CROSS names others)
 	@for t in $(CROSS); do \
 		echo "build $$t"; CGO_ENABLED=0 GOOS=$${t%/*} GOARCH=$${t#*/} $(GO) build $(CROSSFLAGS) -o /dev/null ./cmd/wildcat || exit 1; \
@@ -63,4 +67,4 @@ cross: ## Build for every supported platform (CROSS names others)
 vuln: ## Check for known vulnerabilities (needs the network)
 	$(TOOL) govulncheck ./...
 
-.PHONY: help build test test-mongo race lint fmt gen bench crash crowd soak demo cross vuln
+.PHONY: help build test test-mongo race lint fmt gen bench crash crowd soak demo deploy-schema cross vuln

@@ -113,6 +113,8 @@ func TestStories(t *testing.T) {
 			"receiver-lacks": receiverLacks,
 			"lines-have":     linesHave,
 			"template":       templateCmd,
+			"copy-folder":    copyFolder,
+			"vacuum-into":    vacuumInto,
 		},
 	})
 }

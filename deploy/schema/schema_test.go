@@ -21,6 +21,7 @@ import (
 	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
+	"sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
 )
 
@@ -66,7 +67,13 @@ func manifests(text []byte) (n int, err error) {
 		if into == nil {
 			return n, fmt.Errorf("%s %s is no kind that is known here", m.APIVersion, m.Kind)
 		}
-		if err := yaml.UnmarshalStrict(doc, into); err != nil {
+		// As the API server reads it: unlike encoding/json with an eye on upper and lower case.
+		data, err := yaml.YAMLToJSONStrict(doc)
+		if err != nil {
+			return n, fmt.Errorf("%s: %w", m.Kind, err)
+		}
+		unknown, err := json.UnmarshalStrict(data, into)
+		if err = errors.Join(append(unknown, err)...); err != nil {
 			return n, fmt.Errorf("%s: %w", m.Kind, err)
 		}
 		n++
