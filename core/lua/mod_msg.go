@@ -190,6 +190,9 @@ func options(l *glua.LState, arg int, a *pipeline.Action) {
 
 func msgReply(l *glua.LState) int {
 	r := live(l)
+	if isPublic(r.ev) {
+		fail(l, "msg:reply would publish its text in %s: use msg:send(msg.sender, text)", r.ev.Chat)
+	}
 	a := pipeline.Action{Kind: pipeline.ActionReply, Text: words(l, 2)}
 	options(l, 3, &a)
 	return act(l, r, a)

@@ -52,6 +52,13 @@ func triggerKeys() []string {
 
 func isGroup(ev *sdk.Event) bool { return strings.HasSuffix(ev.Chat, "@g.us") }
 
+// isPublic says whether a chat is one that people read and do not talk in: status updates,
+// broadcast lists, channels. A handler gets their messages only if it names the chat: an
+// answer would be published, or refused.
+func isPublic(ev *sdk.Event) bool {
+	return strings.HasSuffix(ev.Chat, "@broadcast") || strings.HasSuffix(ev.Chat, "@newsletter")
+}
+
 // misses is the quickest test: the first byte of the text. It is small enough to be
 // compiled into its caller.
 func (t *trigger) misses(m *sdk.Message) bool {
@@ -77,7 +84,7 @@ func (t *trigger) match(ev *sdk.Event) bool {
 	if !t.noKind && !slices.Contains(t.kind, string(m.Kind)) || !t.noAccount && !slices.Contains(t.account, ev.Account) {
 		return false
 	}
-	if !t.noChat && !chatIn(t.chat, ev) {
+	if t.noChat && isPublic(ev) || !t.noChat && !chatIn(t.chat, ev) {
 		return false
 	}
 	return t.regex == nil || t.regex.MatchString(m.Text)

@@ -39,6 +39,9 @@ func (e *groupEdit) changeMembers(g *groupRecord, action string, who []*account)
 	for _, a := range who {
 		r := memberResult{a: a}
 		m := g.member(a.number)
+		if slices.Contains(done, a) { // named twice, by number and by LID perhaps
+			continue
+		}
 		switch {
 		case action == "add" && m != nil:
 			r.code = errConflict.code

@@ -351,7 +351,7 @@ func (in *incoming) moreHistory(asked *waE2E.PeerDataOperationRequestMessage_His
 		if at >= 0 {
 			chat.messages = chat.messages[:at]
 		}
-		from := max(0, len(chat.messages)-int(asked.GetOnDemandMsgCount()))
+		from := max(0, len(chat.messages)-max(0, int(asked.GetOnDemandMsgCount())))
 		chat.messages = chat.messages[from:]
 		data.Conversations = append(data.Conversations, p.conversation(chat, from == 0))
 	}

@@ -19,6 +19,9 @@ import (
 // compactAbove is the size at which a journal that is mostly dead is rewritten.
 const compactAbove = 64 << 20
 
+// ErrDamaged says that the data folder's file cannot be read in the middle.
+var ErrDamaged = errors.New("the sandbox's journal is damaged")
+
 // ErrDirInUse says that another process holds the data folder.
 var ErrDirInUse = errors.New("the sandbox's data folder is in use by another process")
 
@@ -139,6 +142,10 @@ func (j *journal) open() (map[string][]byte, error) {
 		_ = file.Close()
 		return nil, err
 	}
+	if err = j.torn(file); err != nil {
+		_ = file.Close()
+		return nil, err
+	}
 	if err = file.Truncate(j.size); err == nil {
 		_, err = file.Seek(j.size, io.SeekStart)
 	}
@@ -148,6 +155,29 @@ func (j *journal) open() (map[string][]byte, error) {
 	}
 	j.file = file
 	return values, nil
+}
+
+// torn makes sure that what cannot be read is the end of the file, which a kill tore off. If
+// records follow it the file is damaged, and to cut it off would lose them.
+func (j *journal) torn(file *os.File) error {
+	st, err := file.Stat()
+	if err != nil || st.Size() <= j.size {
+		return err
+	}
+	rest := make([]byte, st.Size()-j.size)
+	if _, err = file.ReadAt(rest, j.size); err != nil {
+		return err
+	}
+	for at := 1; at+8 < len(rest); at++ {
+		n, sum := binary.LittleEndian.Uint32(rest[at:]), binary.LittleEndian.Uint32(rest[at+4:])
+		if n == 0 || n > uint32(len(rest)-at-8) || n > 64<<10 { // most records are short, and a length at random hardly ever is
+			continue
+		}
+		if kind := rest[at+8]; (kind == 1 || kind == 2) && crc32.ChecksumIEEE(rest[at+8:at+8+int(n)]) == sum {
+			return fmt.Errorf("%w: at byte %d, with whole records after it; restore a snapshot into another folder, or move this file away to begin anew", ErrDamaged, j.size)
+		}
+	}
+	return nil
 }
 
 // apply replays one record that starts at the current size; false means that it is malformed.

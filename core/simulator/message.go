@@ -71,7 +71,7 @@ func (r *routing) fanOut(list []waBinary.Node) bool {
 		jid, _ := p.Attrs["jid"].(types.JID)
 		enc, ok := p.GetOptionalChildByTag("enc")
 		d := r.s.findDevice(jid)
-		if !ok || d == nil || reached[d] {
+		if !ok || d == nil || reached[d] || d.acct != r.from.acct && d.acct != r.target {
 			continue
 		}
 		reached[d] = true
@@ -96,6 +96,10 @@ func (r *routing) fanOut(list []waBinary.Node) bool {
 
 // send queues the stanza that d gets.
 func (r *routing) send(d *Device, enc *waBinary.Node) {
+	if kind := text(enc, "type"); kind != "msg" && kind != "pkmsg" {
+		r.s.violate("a client's message is not encrypted", "%s: message %s, type %q", r.from.JID(), r.id, kind)
+		return // "plain" is what phones say among themselves
+	}
 	if ciphertext, ok := enc.Content.([]byte); ok {
 		r.s.watchCipher(r.from, d, r.id, ciphertext)
 	}

@@ -30,6 +30,9 @@ func (s *Server) outgoing(b *batch) *outgoing { return &outgoing{s: s, b: b} }
 
 // add queues node for a device. The node must not be changed afterwards.
 func (o *outgoing) add(d *Device, node waBinary.Node) {
+	if d.Removed() {
+		return
+	}
 	e := newEntry(d.lastSeq.Add(1), node)
 	if !o.b.off() {
 		raw, err := waBinary.Marshal(node)
@@ -52,14 +55,18 @@ func (o *outgoing) commit() error {
 	if o.durable != nil {
 		o.durable()
 	}
+	late := o.s.begin()
 	for _, it := range o.items {
+		if !it.dev.enqueue(it.e) { // it was unlinked meanwhile, and its queue removed
+			late.del(it.dev.entryKey(it.e.seq))
+			continue
+		}
 		o.s.stats.queued.Add(1)
-		it.dev.enqueue(it.e)
 		if it.dev.id == 0 {
 			it.dev.acct.phone.wake()
 		}
 	}
-	return nil
+	return o.s.journal.commit(late)
 }
 
 // lowStock asks a device's client for more prekeys.

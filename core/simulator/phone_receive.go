@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"strconv"
 	"time"
 
@@ -71,9 +72,21 @@ func (d *Device) oldest() *entry {
 	return d.queue[0] // the head of a queue is never released: releasing takes it off
 }
 
-// take handles one stanza: what the phone learns from it, its confirmation and the
+// take handles one stanza. One that the phone panics over is given up: it must not end the
+// process, now and at each start after. That it happened breaks an invariant.
+func (p *Phone) take(e *entry) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			p.acct.s.violate("a phone panicked", "%s: %s %s: %v\n%s", p.acct.number, e.key.class, e.key.id, r, debug.Stack())
+			err = p.finish(p.acct.s.outgoing(p.acct.s.begin()), e)
+		}
+	}()
+	return p.handle(e)
+}
+
+// handle handles one stanza: what the phone learns from it, its confirmation and the
 // stanza's release become durable together.
-func (p *Phone) take(e *entry) error {
+func (p *Phone) handle(e *entry) error {
 	s := p.acct.s
 	from, _ := e.node.Attrs["from"].(types.JID)
 	author := from
@@ -84,20 +97,14 @@ func (p *Phone) take(e *entry) error {
 		return p.takeNewsletter(e)
 	}
 	sender := s.findDevice(author)
-	if e.node.Tag != "message" || sender == nil { // sender == nil: unlinked since
+	if a := s.findAccount(author); sender == nil && a != nil {
+		sender = formerDevice(a, author.Device) // what it sent before it was unlinked counts
+	}
+	if e.node.Tag != "message" || sender == nil {
 		return p.finish(s.outgoing(s.begin()), e)
 	}
-	p.mu.Lock()
-	in := &incoming{p: p, o: s.outgoing(p.begin()), node: &e.node, sender: sender, from: from, author: author, id: text(&e.node, "id")}
-	in.read()
-	err := p.finish(in.o, e)
-	var shown Message
-	if in.shown != nil {
-		shown = in.shown.clone()
-	}
-	p.notify() // also for what changed a message that was there, such as a reaction
-	hook := p.hook
-	p.mu.Unlock()
+	in := &incoming{p: p, node: &e.node, sender: sender, from: from, author: author, id: text(&e.node, "id")}
+	shown, hook, err := p.learn(in, e)
 	if err != nil {
 		return err
 	}
@@ -116,6 +123,28 @@ func (p *Phone) take(e *entry) error {
 		}
 	}
 	return nil
+}
+
+// learn reads a message and makes durable what the phone knows then. It returns what the
+// phone shows of the message, if anything.
+func (p *Phone) learn(in *incoming, e *entry) (shown Message, hook func(Message) string, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	in.o = p.acct.s.outgoing(p.begin())
+	in.read()
+	err = p.finish(in.o, e)
+	if in.shown != nil {
+		shown = in.shown.clone()
+	}
+	p.notify() // also for what changed a message that was there, such as a reaction
+	return shown, p.hook, err
+}
+
+// formerDevice stands for a companion that is unlinked: it names the session, and gets nothing.
+func formerDevice(a *account, id uint16) *Device {
+	d := newCompanion(a, deviceRecord{ID: id})
+	d.removed = true
+	return d
 }
 
 // finish makes o and the release of e durable.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -18,9 +19,15 @@ import (
 var (
 	// ErrChat says that a chat does not exist, or that the phone may not write to it.
 	ErrChat = errors.New("no such chat")
+	// ErrMessage says that a message is none that can be sent.
+	ErrMessage = errors.New("not a message that can be sent")
 	// ErrUnknownMessage says that the phone shows no message with this id in this chat.
 	ErrUnknownMessage = errors.New("no such message")
 )
+
+// maxMessage is how long an encoded message may be. WhatsApp's own limit is not known; a frame
+// has at most 16 MiB.
+const maxMessage = 4 << 20
 
 // SendOptions of one message; the zero value is an ordinary message.
 type SendOptions struct {
@@ -66,6 +73,12 @@ func (p *Phone) Send(ctx context.Context, to string, msg *waE2E.Message, opts Se
 // send is [Phone.Send] with mu held.
 func (p *Phone) send(to string, msg *waE2E.Message, opts SendOptions) (string, error) {
 	s := p.acct.s
+	if msg == nil {
+		return "", fmt.Errorf("%w: there is none", ErrMessage)
+	}
+	if strings.ContainsAny(opts.ID, "/ ") || len(opts.ID) > 128 {
+		return "", fmt.Errorf("%w: an id has at most 128 characters, no space and no slash", ErrMessage)
+	}
 	chat, err := s.chat(to)
 	if err != nil {
 		return "", err
@@ -85,6 +98,9 @@ func (p *Phone) send(to string, msg *waE2E.Message, opts SendOptions) (string, e
 	}
 	if m.Raw, err = proto.Marshal(m.msg); err != nil {
 		return "", fmt.Errorf("marshal message: %w", err)
+	}
+	if len(m.Raw) > maxMessage {
+		return "", fmt.Errorf("%w: it has %d bytes, the most is %d", ErrMessage, len(m.Raw), maxMessage)
 	}
 	o := s.outgoing(p.begin())
 	defer s.holdChat(chat)()

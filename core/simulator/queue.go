@@ -53,16 +53,18 @@ func (d *Device) insert(e *entry) {
 	d.waiting++
 }
 
-// enqueue takes an entry that is durable and sends it when its turn has come.
-func (d *Device) enqueue(e *entry) {
+// enqueue takes an entry that is durable and sends it when its turn has come; false if the
+// device was removed.
+func (d *Device) enqueue(e *entry) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.removed {
-		return
+		return false
 	}
 	d.insert(e)
 	d.notify()
 	d.pump()
+	return true
 }
 
 // pump sends what may go out; mu is held.

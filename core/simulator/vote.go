@@ -55,6 +55,9 @@ func sealVote(poll *Message, voter jidText, hashes [][]byte) (*waE2E.PollEncValu
 // openVote decrypts a vote. Both the poll's author and the voter have two names, and which
 // of them the voter's client mixed into the key is its affair: all are tried.
 func (s *Server) openVote(poll *Message, voter *account, vote *waE2E.PollEncValue) ([][]byte, error) {
+	if len(vote.GetEncIV()) != 12 {
+		return nil, fmt.Errorf("a vote's initialisation vector has %d bytes, 12 expected", len(vote.GetEncIV()))
+	}
 	authors := []types.JID{poll.author.ToNonAD()}
 	if a := s.findAccount(poll.author); a != nil {
 		authors = a.addresses()
