@@ -33,6 +33,7 @@ type Store interface {
 	Blobs
 	KV
 	Leases
+	Transfer
 
 	// Ping fails when the database cannot be reached or written.
 	Ping(ctx context.Context) error

@@ -79,3 +79,8 @@ func TestConformanceAfterReopening(t *testing.T) {
 		return openStore(t, Config{URI: uri, Database: databases[dir]}, Deps{})
 	})
 }
+
+func TestTransfer(t *testing.T) {
+	server(t)
+	storetest.RunTransfer(t, func(t *testing.T) store.Store { return openStore(t, Config{}, Deps{}) })
+}

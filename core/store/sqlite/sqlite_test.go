@@ -28,3 +28,7 @@ func TestConformance(t *testing.T) {
 func TestConformanceAfterReopening(t *testing.T) {
 	storetest.RunReopen(t, func(t *testing.T, dir string) store.Store { return openStore(t, dir) })
 }
+
+func TestTransfer(t *testing.T) {
+	storetest.RunTransfer(t, func(t *testing.T) store.Store { return openStore(t, t.TempDir()) })
+}
