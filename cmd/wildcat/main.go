@@ -1,5 +1,6 @@
 // Command wildcat is the hub: serve runs it, demo shows it, sandbox is a WhatsApp to
-// try it on, check reads a configuration, trace shows what became of a message.
+// try it on, check reads a configuration, trace shows what became of a message,
+// migrate moves a hub's data to another database.
 package main
 
 import (
@@ -39,6 +40,6 @@ func newRootCommand() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(newServeCommand(), newCheckCommand(), newDemoCommand(), newSandboxCommand(), newTraceCommand())
+	root.AddCommand(newServeCommand(), newCheckCommand(), newDemoCommand(), newSandboxCommand(), newTraceCommand(), newMigrateCommand())
 	return root
 }

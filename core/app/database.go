@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/wildcathub/wildcat/core/devices"
+	"github.com/wildcathub/wildcat/core/migrate"
 	"github.com/wildcathub/wildcat/core/store/mongo"
 	"github.com/wildcathub/wildcat/core/store/sqlite"
 )
@@ -27,6 +28,9 @@ func (a *App) openStore(ctx context.Context) error {
 		err = a.openSQLite(ctx, file)
 	} else {
 		err = a.openMongo(ctx, uri)
+	}
+	if err == nil {
+		err = migrate.Check(ctx, a.store)
 	}
 	if err != nil {
 		return err

@@ -32,8 +32,9 @@ var allowed = map[string][]string{
 	"core/store/storetest":        {"core/store", "sdk"},
 	"core/store/sqlite":           {"core/store", "core/crashpoint", "sdk"},
 	"core/store/mongo":            {"core/store", "core/crashpoint", "sdk"},
-	"core/devices":                {"core/devices/mongo"},
-	"core/devices/mongo":          {},
+	"core/devices":                {"core/devices/mongo", "core/devices/rows"},
+	"core/devices/mongo":          {"core/devices/rows"},
+	"core/devices/rows":           {},
 	"core/devices/devicetest":     {"core/devices"},
 	"core/whatsapp":               {"core/store", "core/devices", "core/config", "core/crashpoint", "sdk"},
 	"core/pipeline":               {"core/store", "core/crashpoint", "sdk"},
@@ -48,8 +49,9 @@ var allowed = map[string][]string{
 	"core/simulator/control/page": {"core/simulator"},
 	"core/simulator/seed":         {"core/simulator"},
 	"core/scenario":               {},
+	"core/migrate":                {"core/store", "core/store/sqlite", "core/store/mongo", "core/devices", "core/devices/rows", "sdk"},
 	"core/app":                    {"core/", "plugins", "sdk"},
-	"cmd/wildcat":                 {"core/app", "core/config", "core/store/mongo", "core/simulator", "core/simulator/", "core/scenario"},
+	"cmd/wildcat":                 {"core/app", "core/config", "core/migrate", "core/store/mongo", "core/simulator", "core/simulator/", "core/scenario"},
 	"cmd/wildcat-bench":           {"core/", "plugins", "sdk"},
 }
 

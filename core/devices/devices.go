@@ -19,6 +19,7 @@ import (
 	"go.mau.fi/whatsmeow/types"
 
 	"github.com/wildcathub/wildcat/core/devices/mongo"
+	"github.com/wildcathub/wildcat/core/devices/rows"
 )
 
 // Errors that callers tell apart, always wrapped.
@@ -61,6 +62,8 @@ type backend interface {
 	// that was not stored, and would never write it again.
 	LIDMap() store.LIDStore
 	RenewLIDMap()
+	Export(ctx context.Context, jid string, t rows.Table, each func(rows.Row) error) error
+	Import(ctx context.Context, jid string, o Owner, t rows.Table, page []rows.Row) error
 	Close() error
 }
 

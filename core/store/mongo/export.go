@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
 	"github.com/wildcathub/wildcat/core/store"
@@ -212,25 +211,30 @@ func (s *Store) exportLeases(ctx context.Context) ([]any, string, error) {
 	return out, "", err
 }
 
-// exportBlobs pages by the file's id, which begins with the time of its upload.
+// exportBlobs pages by the time of the upload. The cursor is that of the last file, and
+// how many of the same time were read.
 func (s *Store) exportBlobs(ctx context.Context, after string, limit int) ([]any, string, error) {
-	var from bson.ObjectID
+	var from, seen int64
 	if after != "" {
-		var err error
-		if from, err = bson.ObjectIDFromHex(after); err != nil {
+		if _, err := fmt.Sscanf(after, "%d/%d", &from, &seen); err != nil {
 			return nil, "", fmt.Errorf("cursor: %w", err)
 		}
 	}
-	page, err := pageOf[fileDoc](ctx, s, s.media.files(), from, limit)
+	page, err := findAll[fileDoc](ctx, s, s.media.files(), doc(el("uploadDate", doc(el("$gte", time.UnixMilli(from))))),
+		find().SetSort(doc(el("uploadDate", 1), el("_id", 1))).SetSkip(seen).SetLimit(int64(limit)))
 	if err != nil {
 		return nil, "", err
 	}
 	out := make([]any, len(page))
 	for i := range page {
 		out[i] = page[i].info()
+		if at := page[i].UploadDate.UnixMilli(); at != from {
+			from, seen = at, 0
+		}
+		seen++
 	}
 	if len(page) < limit {
 		return out, "", nil
 	}
-	return out, page[len(page)-1].ID.Hex(), nil
+	return out, fmt.Sprintf("%d/%d", from, seen), nil
 }

@@ -240,4 +240,3 @@ func (s *Store) importLease(ctx context.Context, l store.Lease) error {
 	}})
 	return err
 }
-

@@ -125,8 +125,12 @@ func (s *Store) messageRecord(scan func(...any) error) (any, int64, error) {
 func (s *Store) exportAliases(ctx context.Context, after string) ([]any, string, error) {
 	var accountN int64
 	var account string
-	err := s.r.row(ctx, `SELECT n, name FROM names WHERE name > ? AND EXISTS (SELECT 1 FROM aliases WHERE account_n = names.n)
-		ORDER BY name LIMIT 1`, []any{after}, &accountN, &account)
+	if after != "" {
+		after += "/"
+	}
+	// In the order of what the accounts' aliases begin with on the other engine.
+	err := s.r.row(ctx, `SELECT n, name FROM names WHERE name || '/' > ? AND EXISTS (SELECT 1 FROM aliases WHERE account_n = names.n)
+		ORDER BY name || '/' LIMIT 1`, []any{after}, &accountN, &account)
 	if noRows(err) {
 		return nil, "", nil
 	}

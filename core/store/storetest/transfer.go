@@ -1,8 +1,12 @@
 package storetest
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/stretchr/testify/require"
 
 	"github.com/wildcathub/wildcat/core/store"
@@ -104,6 +108,22 @@ func RunTransfer(t *testing.T, open func(t *testing.T) store.Store) {
 		want, _, err := from.ListMessages(t.Context(), store.MessageQuery{Account: "two"})
 		require.NoError(t, err)
 		same(t, want, ms)
+	})
+	t.Run("files are listed page by page, also those of one time", func(t *testing.T) {
+		s := opened(t)
+		Fill(t, s)
+		var want []any
+		for i := range 9 {
+			info, err := s.PutBlob(t.Context(), store.BlobInfo{ID: fmt.Sprint("of one time ", i), CreatedAt: at(7)}, strings.NewReader("x"))
+			require.NoError(t, err)
+			want = append(want, info)
+		}
+		got := all(t, s, store.KindBlobs)
+		require.Len(t, got, 12)
+		for i := range 3 {
+			require.Equal(t, fmt.Sprint("blob-", i), got[i].(store.BlobInfo).ID)
+		}
+		require.Empty(t, cmp.Diff(want, got[3:], cmpopts.EquateEmpty()))
 	})
 	t.Run("records of another type are refused", func(t *testing.T) {
 		s := opened(t)

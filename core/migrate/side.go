@@ -1,0 +1,162 @@
+package migrate
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/wildcathub/wildcat/core/devices"
+	"github.com/wildcathub/wildcat/core/store"
+	"github.com/wildcathub/wildcat/core/store/mongo"
+	"github.com/wildcathub/wildcat/core/store/sqlite"
+)
+
+// Place says where a database is.
+type Place struct {
+	// URI is sqlite:FILE, relative to Data, or mongodb://….
+	URI string
+	// Database is the name of the database on the server. A file needs none.
+	Database string
+	// Data is the data folder, which holds the file and the device keys; a server needs none.
+	Data string
+}
+
+// SQLite tells whether the place is a file.
+func (p Place) SQLite() bool { return strings.HasPrefix(p.URI, "sqlite:") }
+
+// Side is a database that is open. Close it.
+type Side struct {
+	// Name is for people, without secrets.
+	Name  string
+	Store store.Store
+	Keys  *devices.Container
+	// Shared: hubs may use it at the same time, and say so by their leases.
+	Shared bool
+
+	release func() error
+}
+
+// Open opens a database, making it if it is not there. A data folder is locked until
+// Close, and fails with store.ErrLocked while a hub has it.
+func Open(ctx context.Context, p Place) (*Side, error) {
+	if !p.SQLite() {
+		return openMongo(ctx, p)
+	}
+	release, err := sqlite.Lock(p.Data)
+	if err != nil {
+		return nil, err
+	}
+	file := strings.TrimPrefix(p.URI, "sqlite:")
+	side := &Side{Name: filepath.Join(p.Data, file), release: release}
+	s, err := sqlite.Open(ctx, sqlite.Config{Path: file, Dir: p.Data}, sqlite.Deps{})
+	if err != nil {
+		return nil, errors.Join(err, release())
+	}
+	side.Store = s
+	if side.Keys, err = devices.Open(ctx, filepath.Join(p.Data, "devices.db"), devices.Deps{}); err != nil {
+		return nil, errors.Join(err, side.Close())
+	}
+	return side, nil
+}
+
+func openMongo(ctx context.Context, p Place) (*Side, error) {
+	s, err := mongo.Open(ctx, mongo.Config{URI: p.URI, Database: p.Database}, mongo.Deps{})
+	if err != nil {
+		return nil, err
+	}
+	side := &Side{Name: "MongoDB database " + p.Database, Store: s, Shared: true}
+	if side.Keys, err = devices.OpenMongo(ctx, s.Database(), devices.Deps{}); err != nil {
+		return nil, errors.Join(err, side.Close())
+	}
+	return side, nil
+}
+
+// Close closes the database and frees the data folder.
+func (s *Side) Close() error {
+	var errs []error
+	if s.Keys != nil {
+		errs = append(errs, s.Keys.Close())
+	}
+	errs = append(errs, s.Store.Close())
+	if s.release != nil {
+		errs = append(errs, s.release())
+	}
+	return errors.Join(errs...)
+}
+
+// guard keeps others away from a shared database.
+type guard struct {
+	side    *Side
+	lease   store.Lease
+	renewed time.Time
+}
+
+// renewEvery is how often a lease is prolonged.
+const renewEvery = 30 * time.Second
+
+// take claims a shared database, and refuses it if a hub has a lease. The owner's name is
+// that of the file on the other side, whose folder's lock proves that a predecessor is dead.
+func (m *move) take(ctx context.Context, s *Side) error {
+	if !s.Shared {
+		return nil
+	}
+	other := m.from
+	if other == s {
+		other = m.to
+	}
+	path, err := filepath.Abs(other.Name)
+	if err != nil {
+		return err
+	}
+	sum := sha256.Sum256([]byte(path))
+	l, err := s.Store.AcquireLease(ctx, leaseName, "migrate "+hex.EncodeToString(sum[:8]), leaseTTL)
+	if errors.Is(err, store.ErrStale) {
+		return fmt.Errorf("%s: %w: another move runs, or was killed less than %s ago", s.Name, ErrInUse, leaseTTL)
+	}
+	if err != nil {
+		return err
+	}
+	m.leases = append(m.leases, &guard{side: s, lease: l, renewed: m.opts.Now()})
+	held, err := s.Store.ListLeases(ctx, "")
+	if err != nil {
+		return err
+	}
+	for _, h := range held {
+		if h.Name != leaseName {
+			return fmt.Errorf("%s: %w: a hub has the lease %s until %s; stop all hubs first",
+				s.Name, ErrInUse, h.Name, h.Until.Format(time.TimeOnly))
+		}
+	}
+	return nil
+}
+
+// touch prolongs the leases from time to time.
+func (m *move) touch(ctx context.Context) error {
+	now := m.opts.Now()
+	for _, g := range m.leases {
+		if now.Sub(g.renewed) < renewEvery {
+			continue
+		}
+		l, err := g.side.Store.RenewLease(ctx, g.lease, leaseTTL)
+		if err != nil {
+			return fmt.Errorf("keep others away from %s: %w", g.side.Name, err)
+		}
+		g.lease, g.renewed = l, now
+	}
+	return nil
+}
+
+func (m *move) release(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	var errs []error
+	for _, g := range m.leases {
+		errs = append(errs, g.side.Store.ReleaseLease(ctx, g.lease))
+	}
+	return errors.Join(errs...)
+}
