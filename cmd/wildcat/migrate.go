@@ -50,7 +50,7 @@ If it is interrupted, run it again. A hub refuses a target that is not whole.`,
 }
 
 func runMigrate(ctx context.Context, from, to migrate.Place, out io.Writer) (err error) {
-	source, err := migrate.Open(ctx, from)
+	source, err := migrate.OpenSource(ctx, from)
 	if err != nil {
 		return fmt.Errorf("open the source: %w", err)
 	}

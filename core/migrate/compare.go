@@ -105,7 +105,7 @@ func (m *move) digestKind(ctx context.Context, s *Side, k store.Kind, until time
 		if err := m.touch(ctx); err != nil {
 			return err
 		}
-		for _, r := range moved(k, records) {
+		for _, r := range moved(records) {
 			switch x := r.(type) {
 			case store.KVRecord:
 				if !x.Expires.IsZero() && x.Expires.Before(until) {

@@ -15,7 +15,7 @@ func (m *move) copyAll(ctx context.Context) error {
 	for _, k := range store.Kinds() {
 		n := 0
 		err := each(ctx, m.from.Store, k, func(records []any) error {
-			records = moved(k, records)
+			records = moved(records)
 			n += len(records)
 			m.noteEpochs(records)
 			if err := m.touch(ctx); err != nil {

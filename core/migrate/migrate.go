@@ -29,6 +29,8 @@ var (
 	ErrInUse = errors.New("in use")
 	// ErrForeign: the target holds something that did not come from this source.
 	ErrForeign = errors.New("the target holds something else")
+	// ErrEmpty: the source holds no account; most likely its name is misspelt.
+	ErrEmpty = errors.New("the source holds no accounts")
 	// ErrUnfinished: the database holds a move that was not finished.
 	ErrUnfinished = errors.New("an unfinished move")
 	// ErrDiffers: source and target are not the same.
@@ -97,11 +99,11 @@ func (m *move) run(ctx context.Context) (Report, error) {
 	if err := checkMark(ctx, m.from.Store); err != nil {
 		return Report{}, fmt.Errorf("%s: %w", m.from.Name, err)
 	}
-	have, err := m.begin(ctx)
-	if err != nil {
+	if err := m.readOwners(ctx); err != nil {
 		return Report{}, err
 	}
-	if err := m.readOwners(ctx); err != nil {
+	have, err := m.begin(ctx)
+	if err != nil {
 		return Report{}, err
 	}
 	if !have.Done {
@@ -203,16 +205,14 @@ func (m *move) checkEmpty(ctx context.Context) error {
 		if k == store.KindLeases {
 			continue
 		}
-		n := 0
 		err := each(ctx, m.to.Store, k, func(records []any) error {
-			n += len(moved(k, records))
+			if len(moved(records)) > 0 {
+				return fmt.Errorf("%s: %w: %s", m.to.Name, ErrForeign, k)
+			}
 			return nil
 		})
 		if err != nil {
 			return err
-		}
-		if n > 0 {
-			return fmt.Errorf("%s: %w: %d %s", m.to.Name, ErrForeign, n, k)
 		}
 	}
 	ids, err := m.to.Keys.List(ctx)
@@ -241,7 +241,7 @@ func each(ctx context.Context, s store.Transfer, k store.Kind, do func(records [
 
 // moved leaves out what belongs to a database itself: the marks of moves, and the leases
 // of instances and moves.
-func moved(k store.Kind, records []any) []any {
+func moved(records []any) []any {
 	var out []any
 	for _, r := range records {
 		switch x := r.(type) {
@@ -262,6 +262,9 @@ func moved(k store.Kind, records []any) []any {
 // readOwners finds out whose the devices are.
 func (m *move) readOwners(ctx context.Context) error {
 	accounts, err := m.from.Store.ListAccounts(ctx)
+	if err == nil && len(accounts) == 0 {
+		err = fmt.Errorf("%s: %w", m.from.Name, ErrEmpty)
+	}
 	if err != nil {
 		return err
 	}

@@ -228,6 +228,7 @@ func TestATargetThatHoldsSomethingElseIsRefused(t *testing.T) {
 	require.NoError(t, b.Store.SetKV(t.Context(), "rule/x", "k", nil, 0))
 	_, err = Run(t.Context(), a, b, Options{})
 	require.NoError(t, err)
+	require.NoError(t, c.Store.CreateAccount(t.Context(), store.Account{ID: "other"}))
 	_, err = Run(t.Context(), c, b, Options{})
 	require.ErrorIs(t, err, ErrForeign, "a target of another source")
 }
@@ -235,6 +236,7 @@ func TestATargetThatHoldsSomethingElseIsRefused(t *testing.T) {
 func TestADatabaseThatAHubUsesIsRefused(t *testing.T) {
 	pa := file(t)
 	a, b := open(t, pa), open(t, server(t))
+	fill(t, a)
 	l, err := b.Store.AcquireLease(t.Context(), "instance/x", "x", time.Hour)
 	require.NoError(t, err)
 	_, err = Run(t.Context(), a, b, Options{})
@@ -266,4 +268,15 @@ func TestADifferenceIsReported(t *testing.T) {
 		}
 	}
 	require.Equal(t, []string{"accounts", "blobs"}, kinds)
+}
+
+func TestASourceThatIsNotThereIsRefused(t *testing.T) {
+	p := file(t)
+	_, err := OpenSource(t.Context(), p)
+	require.ErrorIs(t, err, os.ErrNotExist)
+	a, b := open(t, p), open(t, file(t))
+	_, err = Run(t.Context(), a, b, Options{})
+	require.ErrorIs(t, err, ErrEmpty)
+	_, err = OpenSource(t.Context(), p)
+	require.ErrorIs(t, err, store.ErrLocked)
 }

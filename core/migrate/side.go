@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -52,7 +53,11 @@ func Open(ctx context.Context, p Place) (*Side, error) {
 		return nil, err
 	}
 	file := strings.TrimPrefix(p.URI, "sqlite:")
-	side := &Side{Name: filepath.Join(p.Data, file), release: release}
+	name := file
+	if !filepath.IsAbs(name) {
+		name = filepath.Join(p.Data, name)
+	}
+	side := &Side{Name: name, release: release}
 	s, err := sqlite.Open(ctx, sqlite.Config{Path: file, Dir: p.Data}, sqlite.Deps{})
 	if err != nil {
 		return nil, errors.Join(err, release())
@@ -62,6 +67,20 @@ func Open(ctx context.Context, p Place) (*Side, error) {
 		return nil, errors.Join(err, side.Close())
 	}
 	return side, nil
+}
+
+// OpenSource is Open for a database that must be there: a file is not made.
+func OpenSource(ctx context.Context, p Place) (*Side, error) {
+	if p.SQLite() {
+		path := strings.TrimPrefix(p.URI, "sqlite:")
+		if !filepath.IsAbs(path) {
+			path = filepath.Join(p.Data, path)
+		}
+		if _, err := os.Stat(path); err != nil {
+			return nil, fmt.Errorf("find the database: %w", err)
+		}
+	}
+	return Open(ctx, p)
 }
 
 func openMongo(ctx context.Context, p Place) (*Side, error) {
