@@ -271,7 +271,7 @@ func (d *demo) holder(ctx context.Context) (int, error) {
 // takenOver waits until one of the hubs that are left holds the account.
 func (d *demo) takenOver(ctx context.Context) (string, error) {
 	var i int
-	err := scenario.Until(ctx, demoPatience, func() (err error) {
+	err := scenario.Until(ctx, d.patience(), func() (err error) {
 		i, err = d.holder(ctx)
 		return err
 	})

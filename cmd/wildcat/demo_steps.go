@@ -12,14 +12,20 @@ import (
 	"github.com/wildcathub/wildcat/core/scenario"
 )
 
-// demoPatience bounds each wait of the demo.
-const demoPatience = 40 * time.Second
+// patience bounds each wait of the demo. Where several hubs share a database the one that takes
+// over begins after the other's leases ran out.
+func (d *demo) patience() time.Duration {
+	if d.hubs > 1 {
+		return 100 * time.Second
+	}
+	return 40 * time.Second
+}
 
 func (d *demo) firstPing(ctx context.Context) (string, error) {
 	if _, err := d.sandbox.Send(ctx, stranger(0), demoNumber, "!ping hello"); err != nil {
 		return "", err
 	}
-	return "", scenario.Until(ctx, demoPatience, func() error {
+	return "", scenario.Until(ctx, d.patience(), func() error {
 		got, err := d.sandbox.Received(ctx, stranger(0))
 		if err != nil {
 			return err
@@ -29,7 +35,7 @@ func (d *demo) firstPing(ctx context.Context) (string, error) {
 }
 
 func (d *demo) receiverHasPing(ctx context.Context) (string, error) {
-	return "", scenario.Until(ctx, demoPatience, func() error {
+	return "", scenario.Until(ctx, d.patience(), func() error {
 		if bad := d.receiver.Bad(); len(bad) > 0 {
 			return errors.New(bad[0])
 		}
@@ -38,7 +44,7 @@ func (d *demo) receiverHasPing(ctx context.Context) (string, error) {
 }
 
 func (d *demo) connectorHasPing(ctx context.Context) (string, error) {
-	return "", scenario.Until(ctx, demoPatience, func() error {
+	return "", scenario.Until(ctx, d.patience(), func() error {
 		lines, err := d.lines()
 		if err != nil {
 			return err
@@ -66,7 +72,7 @@ func (d *demo) tracePing(ctx context.Context) (string, error) {
 			continue
 		}
 		var note string
-		err := scenario.Until(ctx, demoPatience, func() error {
+		err := scenario.Until(ctx, d.patience(), func() error {
 			t, err := d.hub.Trace(ctx, m.EventID)
 			if err != nil {
 				return err
@@ -100,7 +106,7 @@ func (d *demo) killInTheMiddle(ctx context.Context) (string, error) {
 	}
 	sent := make(chan error, 1)
 	go func() { sent <- d.sandbox.SendBatch(ctx, batch) }()
-	err := scenario.Until(ctx, demoPatience, func() error {
+	err := scenario.Until(ctx, d.patience(), func() error {
 		n, err := d.replies(ctx)
 		if err == nil && n < demoKillAt {
 			err = fmt.Errorf("only %d replies", n)
@@ -160,7 +166,7 @@ func (d *demo) answers(ctx context.Context) (scenario.Answers, error) {
 }
 
 func (d *demo) allStored(ctx context.Context) (string, error) {
-	return "", scenario.Until(ctx, demoPatience, func() error {
+	return "", scenario.Until(ctx, d.patience(), func() error {
 		ids, err := d.questionIDs(ctx)
 		if err == nil && len(ids) != demoQuestions {
 			err = fmt.Errorf("%d of %d are stored", len(ids), demoQuestions)
@@ -196,7 +202,7 @@ func (d *demo) allAnswered(ctx context.Context) (string, error) {
 		want[i] = "pong " + question(i)
 	}
 	var a scenario.Answers
-	err := scenario.Until(ctx, demoPatience, func() error {
+	err := scenario.Until(ctx, d.patience(), func() error {
 		var err error
 		if a, err = d.answers(ctx); err != nil {
 			return err
@@ -261,7 +267,7 @@ func (d *demo) hasAll(ctx context.Context, arrivals func() ([]scenario.Arrival, 
 		return "", err
 	}
 	var repeated int
-	err = scenario.Until(ctx, demoPatience, func() error {
+	err = scenario.Until(ctx, d.patience(), func() error {
 		got, err := arrivals()
 		if err == nil {
 			repeated, err = scenario.CheckArrivals(got, ids)
