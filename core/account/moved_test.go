@@ -49,7 +49,9 @@ func TestADeviceGoesOnAfterItsKeysWereMoved(t *testing.T) {
 	server := migrate.Place{URI: os.Getenv("MONGODB_URI"), Database: k.name}
 	move(file, server)
 	// The hub of these tests keeps all but the keys in a file.
-	h.openKeys = func(deps devices.Deps) (*devices.Container, error) { return devices.OpenMongo(t.Context(), k.client.Database(k.name), deps) }
+	h.openKeys = func(deps devices.Deps) (*devices.Container, error) {
+		return devices.OpenMongo(t.Context(), k.client.Database(k.name), deps)
+	}
 	h.open()
 	h.waitState("a", account.StateConnected, "")
 	talk()

@@ -261,12 +261,14 @@ func (c *Container) Import(ctx context.Context, jid string, o Owner, t rows.Tabl
 			counter = max(counter, r.Int(1))
 		}
 	}
-	is := bson.D{{Key: "_id", Value: path(jid, "counter")}} // the last prekey id given out
+	is := bson.E{Key: "_id", Value: path(jid, "counter")} // the last prekey id given out
 	switch {
-	case t.Name == rows.Device:
-		models = append(models, mongo.NewReplaceOneModel().SetFilter(is).SetReplacement(record{ID: path(jid, "counter"), Stamp: stamp}).SetUpsert(true))
+	case t.Name == rows.Device: // with the zero written out, so that it can be compared
+		zero := bson.D{is, {Key: "s", Value: stamp}, {Key: "v", Value: nil}, {Key: "n", Value: int64(0)}}
+		models = append(models, mongo.NewReplaceOneModel().SetFilter(bson.D{is}).SetReplacement(zero).SetUpsert(true))
 	case counter > 0:
-		models = append(models, mongo.NewUpdateOneModel().SetFilter(is).SetUpdate(bson.D{{Key: "$max", Value: bson.D{{Key: "n", Value: counter}}}}))
+		models = append(models, mongo.NewUpdateOneModel().SetFilter(bson.D{is, {Key: "n", Value: bson.D{{Key: "$lt", Value: counter}}}}).
+			SetUpdate(bson.D{{Key: "$set", Value: bson.D{{Key: "n", Value: counter}}}}))
 	}
 	for part := range slices.Chunk(models, maxBulk) {
 		err := do(ctx, func(ctx context.Context) error {
