@@ -14,6 +14,9 @@ import (
 // subjectLimit is the longest name of a group, in characters.
 const subjectLimit = 100
 
+// descriptionLimit is the longest description of a group, in characters.
+const descriptionLimit = 2048
+
 // inviteLinkPrefix is what whatsmeow puts before, and takes off, an invite code.
 const inviteLinkPrefix = "https://chat.whatsapp.com/"
 

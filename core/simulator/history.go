@@ -48,6 +48,11 @@ func (p *Phone) PushHistory(ctx context.Context, h History) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	for _, chat := range h.Chats {
+		if _, err := p.acct.s.chat(chat); err != nil {
+			return err
+		}
+	}
 	p.mu.Lock()
 	data := h.Data
 	if data == nil {

@@ -105,11 +105,11 @@ func TestPhoneSendsEachKindToAClient(t *testing.T) {
 	require.Equal(t, "image", m.Info.MediaType)
 
 	_, err = friend.SendText(ctx, hubNumber, "text", simulator.SendOptions{ViewOnce: true})
-	require.ErrorIs(t, err, simulator.ErrChat)
+	require.ErrorIs(t, err, simulator.ErrMessage)
 	_, err = friend.SendPoll(ctx, hubNumber, "?", []string{"one"}, 1, simulator.SendOptions{})
-	require.ErrorIs(t, err, simulator.ErrChat)
+	require.ErrorIs(t, err, simulator.ErrMessage)
 	_, err = friend.SendContacts(ctx, hubNumber, nil, simulator.SendOptions{})
-	require.ErrorIs(t, err, simulator.ErrChat)
+	require.ErrorIs(t, err, simulator.ErrMessage)
 	_, err = friend.SendText(ctx, "15559999", "nobody")
 	require.ErrorIs(t, err, simulator.ErrUnknownNumber)
 
@@ -293,7 +293,7 @@ func TestPollsAndVotesBothWays(t *testing.T) {
 			_, err = friend.Vote(ctx, hubNumber, ours, "never")
 			require.ErrorIs(t, err, simulator.ErrUnknownMessage)
 			_, err = friend.Vote(ctx, hubNumber, ours, "now", "then")
-			require.ErrorIs(t, err, simulator.ErrChat)
+			require.ErrorIs(t, err, simulator.ErrMessage)
 			id, err = friend.Vote(ctx, hubNumber, ours)
 			require.NoError(t, err)
 			decrypted, err = c.DecryptPollVote(ctx, c.got(id))

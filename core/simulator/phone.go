@@ -139,6 +139,13 @@ func (p *Phone) Delivery(id string) (devices []string, read time.Time) {
 	return devices, m.read
 }
 
+// Sent says whether the phone sent a message with this id, as far back as it remembers.
+func (p *Phone) Sent(id string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.sent[id] != nil
+}
+
 // WaitDelivery waits until match accepts what became of a message.
 func (p *Phone) WaitDelivery(ctx context.Context, id string, match func(devices int, read bool) bool) error {
 	return p.wait(ctx, "receipt", func() bool {

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 
 	"google.golang.org/protobuf/proto"
@@ -19,6 +20,9 @@ var ErrNotYours = errors.New("the message is someone else's")
 
 // SendLocation sends a place.
 func (p *Phone) SendLocation(ctx context.Context, to string, l Location, opts SendOptions) (string, error) {
+	if !(math.Abs(l.Latitude) <= 90 && math.Abs(l.Longitude) <= 180) { // so that NaN is refused, too
+		return "", fmt.Errorf("%w: latitude %v, longitude %v: want -90 to 90 and -180 to 180", ErrMessage, l.Latitude, l.Longitude)
+	}
 	return p.Send(ctx, to, &waE2E.Message{LocationMessage: &waE2E.LocationMessage{
 		DegreesLatitude: &l.Latitude, DegreesLongitude: &l.Longitude, Name: orNil(l.Name), Address: orNil(l.Address),
 	}}, opts)
@@ -27,10 +31,13 @@ func (p *Phone) SendLocation(ctx context.Context, to string, l Location, opts Se
 // SendContacts sends one card, or several.
 func (p *Phone) SendContacts(ctx context.Context, to string, cards []Contact, opts SendOptions) (string, error) {
 	if len(cards) == 0 {
-		return "", fmt.Errorf("%w: no card to send", ErrChat)
+		return "", fmt.Errorf("%w: no card to send", ErrMessage)
 	}
 	list := make([]*waE2E.ContactMessage, len(cards))
 	for i, c := range cards {
+		if c.Name == "" || c.VCard == "" {
+			return "", fmt.Errorf("%w: card %d wants a name and a vcard", ErrMessage, i+1)
+		}
 		list[i] = &waE2E.ContactMessage{DisplayName: proto.String(c.Name), Vcard: proto.String(c.VCard)}
 	}
 	if len(list) == 1 {
@@ -44,7 +51,15 @@ func (p *Phone) SendContacts(ctx context.Context, to string, cards []Contact, op
 // SendPoll asks a question; at most selectable options may be chosen, any number when it is 0.
 func (p *Phone) SendPoll(ctx context.Context, to, question string, options []string, selectable uint32, opts SendOptions) (string, error) {
 	if len(options) < 2 || len(options) > 12 || int(selectable) > len(options) {
-		return "", fmt.Errorf("%w: a poll has 2 to 12 options, and lets at most all of them be chosen", ErrChat)
+		return "", fmt.Errorf("%w: a poll has 2 to 12 options, and lets at most all of them be chosen", ErrMessage)
+	}
+	if question == "" {
+		return "", fmt.Errorf("%w: a poll wants a question", ErrMessage)
+	}
+	for i, o := range options { // a vote names an option by its text's hash
+		if o == "" || slices.Contains(options[:i], o) {
+			return "", fmt.Errorf("%w: option %d of the poll is empty, or there already", ErrMessage, i+1)
+		}
 	}
 	poll := &waE2E.PollCreationMessage{Name: &question, SelectableOptionsCount: &selectable}
 	for _, o := range options {
@@ -75,7 +90,7 @@ func (p *Phone) Vote(ctx context.Context, chat, id string, options ...string) (s
 			hashes = append(hashes, optionHash(o))
 		}
 		if limit := int(target.Poll.Selectable); limit > 0 && len(hashes) > limit {
-			return nil, fmt.Errorf("%w: the poll lets %d options be chosen", ErrChat, limit)
+			return nil, fmt.Errorf("%w: the poll lets %d options be chosen", ErrMessage, limit)
 		}
 		vote, err := sealVote(target, p.as(ref, target), hashes)
 		if err != nil {

@@ -19,7 +19,7 @@ import (
 var (
 	// ErrChat says that a chat does not exist, or that the phone may not write to it.
 	ErrChat = errors.New("no such chat")
-	// ErrMessage says that a message is none that can be sent.
+	// ErrMessage says that a message, as it was described, can not be sent; the text around it says why.
 	ErrMessage = errors.New("not a message that can be sent")
 	// ErrUnknownMessage says that the phone shows no message with this id in this chat.
 	ErrUnknownMessage = errors.New("no such message")
@@ -207,7 +207,7 @@ func (p *Phone) dress(msg *waE2E.Message, chat chatRef, opts SendOptions) (*waE2
 		}
 		slot := contextSlot(inner)
 		if slot == nil {
-			return nil, fmt.Errorf("%w: this kind of message cannot quote, mention, be forwarded or disappear", ErrChat)
+			return nil, fmt.Errorf("%w: this kind of message cannot quote, mention, be forwarded or disappear", ErrMessage)
 		}
 		if *slot == nil {
 			*slot = &waE2E.ContextInfo{}
@@ -225,7 +225,7 @@ func (p *Phone) dress(msg *waE2E.Message, chat chatRef, opts SendOptions) (*waE2
 		case msg.AudioMessage != nil:
 			msg.AudioMessage.ViewOnce = proto.Bool(true)
 		default:
-			return nil, fmt.Errorf("%w: only pictures, videos and voice notes can be seen once", ErrChat)
+			return nil, fmt.Errorf("%w: only pictures, videos and voice notes can be seen once", ErrMessage)
 		}
 		if msg.AudioMessage != nil {
 			msg = &waE2E.Message{ViewOnceMessageV2Extension: &waE2E.FutureProofMessage{Message: msg}}
@@ -241,12 +241,11 @@ func (p *Phone) dress(msg *waE2E.Message, chat chatRef, opts SendOptions) (*waE2
 
 func (p *Phone) fillContext(info *waE2E.ContextInfo, chat chatRef, opts SendOptions) error {
 	if opts.Quote != "" {
-		author := chat.as(opts.ByLID)
-		quoted := &waE2E.Message{Conversation: proto.String("")}
-		if m := p.find(chat.name, opts.Quote); m != nil {
-			author, quoted = m.author.ToNonAD(), m.Content
+		m := p.find(chat.name, opts.Quote)
+		if m == nil {
+			return fmt.Errorf("quote %s of %s: %w", opts.Quote, chat.name, ErrUnknownMessage)
 		}
-		info.StanzaID, info.Participant, info.QuotedMessage = &opts.Quote, proto.String(author.String()), quoted
+		info.StanzaID, info.Participant, info.QuotedMessage = &opts.Quote, proto.String(m.author.ToNonAD().String()), m.Content
 	}
 	for _, number := range opts.Mentions {
 		ref, err := p.acct.s.chat(number)

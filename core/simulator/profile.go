@@ -20,6 +20,13 @@ type profile struct {
 	rec profileRecord
 }
 
+// What WhatsApp's apps let a person write about themselves, in characters. The server bounds
+// neither, since a client that is not an app may write more.
+const (
+	NameLimit  = 25
+	AboutLimit = 139
+)
+
 // profileRecord is a profile on disk, under pf/NUMBER.
 type profileRecord struct {
 	About     string            `json:",omitempty"`

@@ -76,8 +76,33 @@ type history struct {
 // pushHistory sends companions what the phone shows of the past.
 func (a *api) pushHistory(r *http.Request, in history) (none, error) {
 	p, err := a.phone(r)
+	if err == nil && in.Limit < 0 {
+		err = badRequest("bad_limit", "limit: want 0 or more")
+	}
 	if err == nil {
 		err = p.PushHistory(r.Context(), simulator.History{Chats: in.Chats, Limit: in.Limit, Inline: in.Inline})
+	}
+	return none{}, err
+}
+
+// migrate moves the phone's chats to hidden identifiers.
+func (a *api) migrate(r *http.Request) (none, error) {
+	p, err := a.phone(r)
+	if err == nil {
+		err = p.MigrateToLID(r.Context())
+	}
+	return none{}, err
+}
+
+type keyRotation struct {
+	Share bool `json:"share,omitempty" doc:"companions are sent the new key; without, they have to ask for it"`
+}
+
+// rotateKey makes a new key of the app state.
+func (a *api) rotateKey(r *http.Request, in keyRotation) (none, error) {
+	p, err := a.phone(r)
+	if err == nil {
+		err = p.RotateAppStateKey(r.Context(), in.Share)
 	}
 	return none{}, err
 }

@@ -81,14 +81,6 @@ func (a *api) statusPrivacy(r *http.Request, in statusAudience) (none, error) {
 	return none{}, err
 }
 
-type newsletterList struct {
-	Newsletters []simulator.Newsletter `json:"newsletters"`
-}
-
-func (a *api) newsletters(*http.Request) (newsletterList, error) {
-	return newsletterList{append([]simulator.Newsletter{}, a.s.Newsletters()...)}, nil
-}
-
 func (a *api) setGroupPicture(r *http.Request) (pictureID, error) {
 	p, err := a.phone(r)
 	if err != nil {
@@ -96,7 +88,7 @@ func (a *api) setGroupPicture(r *http.Request) (pictureID, error) {
 	}
 	data, err := io.ReadAll(r.Body)
 	if err != nil {
-		return pictureID{}, badRequest("bad_body", "body: "+err.Error())
+		return pictureID{}, bodyError("bad_body", err)
 	}
 	id, err := p.SetGroupPicture(r.Context(), r.PathValue("jid"), data)
 	return pictureID{id}, err

@@ -62,7 +62,7 @@ func (a *api) serve(r route) http.Handler {
 func sameMachine(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		origin := r.Header.Get("Origin")
-		if !loopbackHost(r.Host) || origin != "" && origin != "http://"+r.Host {
+		if !loopbackHost(r.Host) || origin != "" && !strings.EqualFold(origin, "http://"+r.Host) {
 			writeError(w, &apiError{http.StatusForbidden, "forbidden", "the control API answers requests from this machine only"})
 			return
 		}
@@ -75,5 +75,5 @@ func loopbackHost(host string) bool {
 		host = h
 	}
 	ip := net.ParseIP(strings.Trim(host, "[]"))
-	return host == "localhost" || ip != nil && ip.IsLoopback()
+	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
 	"net/http"
 
 	"github.com/wildcathub/wildcat/core/simulator"
@@ -35,6 +37,7 @@ func errorCodes() []errorCode {
 		{simulator.ErrPairRefused, http.StatusConflict, "pair_refused"},
 		{simulator.ErrTooManyDevices, http.StatusConflict, "too_many_devices"},
 		{simulator.ErrChat, http.StatusBadRequest, "bad_chat"},
+		{simulator.ErrMessage, http.StatusBadRequest, "bad_message"},
 		{simulator.ErrUnknownMessage, http.StatusNotFound, "unknown_message"},
 		{simulator.ErrNotYours, http.StatusForbidden, "not_yours"},
 		{simulator.ErrUnknownGroup, http.StatusNotFound, "unknown_group"},
@@ -72,10 +75,22 @@ type errorAnswer struct {
 	Code  string `json:"code" doc:"for a program; stable"`
 }
 
+// bodyError is that of a body that could not be read: it is too large, or else a bad request.
+func bodyError(code string, err error) error {
+	var large *http.MaxBytesError
+	if errors.As(err, &large) {
+		return fmt.Errorf("body: %w", err)
+	}
+	return badRequest(code, "body: "+err.Error())
+}
+
 func writeError(w http.ResponseWriter, err error) {
 	status, code := http.StatusInternalServerError, "internal"
 	var own *apiError
-	if errors.As(err, &own) {
+	var large *http.MaxBytesError
+	if errors.As(err, &large) {
+		status, code = http.StatusRequestEntityTooLarge, "too_large"
+	} else if errors.As(err, &own) {
 		status, code = own.status, own.code
 	} else {
 		for _, known := range errorCodes() {
@@ -102,8 +117,13 @@ func writeJSON(w http.ResponseWriter, status int, value any) {
 func readJSON(r *http.Request, into any) error {
 	d := json.NewDecoder(r.Body)
 	d.DisallowUnknownFields()
-	if err := d.Decode(into); err != nil {
-		return badRequest("bad_json", "body: "+err.Error())
+	err := d.Decode(into)
+	if err == nil {
+		if _, err = d.Token(); errors.Is(err, io.EOF) {
+			return nil
+		} else if err == nil {
+			err = errors.New("there is more behind the value")
+		}
 	}
-	return nil
+	return bodyError("bad_json", err)
 }

@@ -30,7 +30,7 @@ func (a *api) upload(r *http.Request) (messageID, error) {
 	}
 	data, err := io.ReadAll(r.Body)
 	if err != nil {
-		return messageID{}, badRequest("bad_body", "body: "+err.Error())
+		return messageID{}, bodyError("bad_body", err)
 	}
 	q := r.URL.Query()
 	m := simulator.Media{Kind: q.Get("kind"), Data: data, MIME: q.Get("mime"), Name: q.Get("name"), Caption: q.Get("caption")}

@@ -3,6 +3,7 @@ package control_test
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -116,7 +117,23 @@ func TestTheControlAPIRefusesWhatNoPhoneCouldDo(t *testing.T) {
 		code       string
 	}{
 		{"send", `{"to":"15550001","text":"x","poll":{"question":"q","options":["a","b"]}}`, 400, "bad_message"},
-		{"send", `{"to":"15550001","poll":{"question":"q","options":["a"]}}`, 400, "bad_chat"},
+		{"send", `{"to":"15550001","poll":{"question":"q","options":["a"]}}`, 400, "bad_message"},
+		{"send", `{"to":"15550001"}`, 400, "bad_message"},
+		{"send", `{"to":"15550001","contacts":[]}`, 400, "bad_message"},
+		{"send", `{"to":"15550001","contacts":[{"name":"Ann"}]}`, 400, "bad_message"},
+		{"send", `{"to":"15550001","location":{"latitude":91,"longitude":0}}`, 400, "bad_message"},
+		{"send", `{"to":"15550001","poll":{"question":"q","options":["a","a"]}}`, 400, "bad_message"},
+		{"send", `{"to":"15550001","text":"x","quoted":"NONE"}`, 404, "unknown_message"},
+		{"send", `{"to":"15550001","text":"x"} x`, 400, "bad_json"},
+		{"send", `{"to":"15550001","text":"x"}{}`, 400, "bad_json"},
+		{"send", `{"to":"15550001","text":"x","id":"OWN1"}`, 200, "OWN1"},
+		{"send", `{"to":"15550001","text":"x","id":"OWN1"}`, 409, "id_taken"},
+		{"send", `{"to":"15550001","text":"` + strings.Repeat("x", 64<<20) + `"}`, 413, "too_large"},
+		{"picture", strings.Repeat("x", 64<<20+1), 413, "too_large"},
+		{"history", `{"chats":["zz"]}`, 400, "bad_number"},
+		{"history", `{"limit":-1}`, 400, "bad_limit"},
+		{"block", `{"number":"+15550002","on":true}`, 400, "bad_number"},
+		{"profile", `{"name":"` + strings.Repeat("x", 26) + `"}`, 400, "bad_name"},
 		{"edit", `{"chat":"15550001","id":"` + id + `","text":"x"}`, 403, "not_yours"},
 		{"react", `{"chat":"15550001","id":"NONE","emoji":"x"}`, 404, "unknown_message"},
 		{"replies", `{"replies":[{"pattern":"(","reply":"x"}]}`, 400, "bad_reply"},
@@ -124,5 +141,9 @@ func TestTheControlAPIRefusesWhatNoPhoneCouldDo(t *testing.T) {
 		status, body := call(t, s, "POST", "/sandbox/phones/15550002/"+c.path, c.body)
 		require.Equal(t, c.status, status, body)
 		require.Contains(t, body, c.code)
+	}
+	for _, path := range []string{"delivery?id=NONE", "presence?of=15559999"} {
+		status, body := call(t, s, "GET", "/sandbox/phones/15550002/"+path, "")
+		require.Equal(t, 404, status, body)
 	}
 }

@@ -3,6 +3,8 @@ package control
 import (
 	"fmt"
 	"net/http"
+	"strconv"
+	"unicode/utf8"
 
 	"github.com/wildcathub/wildcat/core/simulator"
 )
@@ -28,6 +30,9 @@ type newPhone struct {
 }
 
 func (a *api) addPhone(_ *http.Request, in newPhone) (phoneInfo, error) {
+	if utf8.RuneCountInString(in.Name) > simulator.NameLimit {
+		return phoneInfo{}, badRequest("bad_name", "name: want at most "+strconv.Itoa(simulator.NameLimit)+" characters")
+	}
 	p, err := a.s.AddPhone(in.Number, in.Name)
 	if err != nil {
 		return phoneInfo{}, err

@@ -3,7 +3,10 @@ package control
 import (
 	"io"
 	"net/http"
+	"strconv"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/wildcathub/wildcat/core/simulator"
 )
@@ -44,6 +47,12 @@ func (a *api) changeProfile(r *http.Request, in profileChange) (profile, error) 
 	if err != nil {
 		return profile{}, err
 	}
+	if in.Name != nil && utf8.RuneCountInString(*in.Name) > simulator.NameLimit {
+		return profile{}, badRequest("bad_name", "name: want at most "+strconv.Itoa(simulator.NameLimit)+" characters")
+	}
+	if in.About != nil && utf8.RuneCountInString(*in.About) > simulator.AboutLimit {
+		return profile{}, badRequest("bad_about", "about: want at most "+strconv.Itoa(simulator.AboutLimit)+" characters")
+	}
 	ctx := r.Context()
 	if in.Name != nil {
 		err = p.SetPushName(ctx, *in.Name)
@@ -79,7 +88,7 @@ func (a *api) setPicture(r *http.Request) (pictureID, error) {
 	}
 	data, err := io.ReadAll(r.Body)
 	if err != nil {
-		return pictureID{}, badRequest("bad_body", "body: "+err.Error())
+		return pictureID{}, bodyError("bad_body", err)
 	}
 	id, err := p.SetPicture(r.Context(), data)
 	return pictureID{id}, err
@@ -117,6 +126,8 @@ func (a *api) block(r *http.Request, in block) (none, error) {
 	p, err := a.phone(r)
 	switch {
 	case err != nil:
+	case strings.TrimPrefix(in.Number, "+") == p.Number():
+		err = badRequest("bad_number", "a phone cannot block itself")
 	case in.On:
 		err = p.Block(r.Context(), in.Number)
 	default:
@@ -171,6 +182,9 @@ func (a *api) presenceOf(r *http.Request) (seenPresence, error) {
 		return seenPresence{}, err
 	}
 	other := r.URL.Query().Get("of")
+	if _, err = a.byNumber(other); err != nil {
+		return seenPresence{}, err
+	}
 	available, last := p.PresenceOf(other)
 	return seenPresence{available, last, p.TypingOf(other)}, nil
 }

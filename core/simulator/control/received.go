@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strconv"
 	"time"
@@ -109,6 +110,9 @@ func (a *api) delivery(r *http.Request) (delivery, error) {
 		return delivery{}, err
 	}
 	id := r.URL.Query().Get("id")
+	if !p.Sent(id) {
+		return delivery{}, fmt.Errorf("%q: %w", id, simulator.ErrUnknownMessage)
+	}
 	err = waiting(r, func(ctx context.Context) error {
 		return p.WaitDelivery(ctx, id, func(devices int, read bool) bool { return devices > 0 || read })
 	})

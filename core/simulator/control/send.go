@@ -59,8 +59,10 @@ func (a *api) send(r *http.Request, in outgoing) (messageID, error) {
 	}
 	var id string
 	switch {
-	case kinds > 1:
+	case kinds != 1:
 		err = badRequest("bad_message", "want one of text, media, location, contacts and poll")
+	case in.ID != "" && p.Sent(in.ID):
+		err = &apiError{http.StatusConflict, "id_taken", "the phone has sent a message with this id already"}
 	case in.Media != nil:
 		id, err = p.SendMedia(ctx, in.To, *in.Media, opts)
 	case in.Location != nil:

@@ -42,6 +42,7 @@ func Handler(s *simulator.Server) http.Handler {
 	mux.HandleFunc("GET "+Root+"{$}", p.home)
 	mux.HandleFunc("GET "+ui+"phones/{number}", p.phone)
 	mux.HandleFunc("GET "+ui+"events", p.events)
+	mux.HandleFunc("GET "+ui+"static/{$}", http.NotFound) // not a list of what there is
 	mux.Handle("GET "+ui+"static/", http.StripPrefix(ui+"static/", http.FileServerFS(static)))
 	for path, do := range p.forms() {
 		mux.Handle("POST "+ui+path, p.form(do))
