@@ -146,6 +146,9 @@ const (
 	Shuffled Order = "shuffled"
 )
 
+// maxDelayMS bounds DelayMS and JitterMS: a connection does not live much longer.
+const maxDelayMS = 10 * 60 * 1000
+
 // stage is where a fault acts.
 type stage int
 
@@ -239,6 +242,8 @@ func (f *Fault) Validate() error {
 	check(f.Nth == 0 || f.Times <= 1, "times %d: nth names one match only", f.Times)
 	check(f.Probability >= 0 && f.Probability <= 1, "probability %v: want above 0 and up to 1, or 0 for always", f.Probability)
 	check(f.DelayMS >= 0 && f.JitterMS >= 0, "delay_ms %d, jitter_ms %d: want 0 or more", f.DelayMS, f.JitterMS)
+	check(f.DelayMS <= maxDelayMS && f.JitterMS <= maxDelayMS, "delay_ms %d, jitter_ms %d: want at most %d, ten minutes",
+		f.DelayMS, f.JitterMS, maxDelayMS)
 	if f.Action == FaultDelay || f.Action == FaultMediaSlow {
 		check(f.DelayMS+f.JitterMS > 0, "delay_ms is missing")
 	}

@@ -1,6 +1,7 @@
 package simulator
 
 import (
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -134,8 +135,8 @@ func (r *FaultRule) Info() FaultInfo {
 	return FaultInfo{ID: r.id, Fault: r.fault, Hits: r.hits, Held: len(r.held)}
 }
 
-// Remove ends the fault. What it holds is released, as held; what it delayed still comes
-// when its time is over. It may be called twice.
+// Remove ends the fault. What it holds is released, as held, and what it delayed comes at
+// once. It may be called twice.
 func (r *FaultRule) Remove() {
 	book := &r.s.faults
 	book.mu.Lock()
@@ -145,6 +146,18 @@ func (r *FaultRule) Remove() {
 	}
 	book.mu.Unlock()
 	r.Release(AsHeld)
+	r.s.mu.Lock()
+	conns := slices.Collect(maps.Keys(r.s.conns))
+	r.s.mu.Unlock()
+	for _, c := range conns {
+		c.delayed.hurry(c, r)
+	}
+}
+
+func (r *FaultRule) isRemoved() bool {
+	r.s.faults.mu.Lock()
+	defer r.s.faults.mu.Unlock()
+	return r.removed
 }
 
 // Release hands on what the rule holds, in an order, empty for as held, and returns how

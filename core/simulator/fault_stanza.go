@@ -1,6 +1,7 @@
 package simulator
 
 import (
+	"slices"
 	"strconv"
 	"time"
 
@@ -23,7 +24,7 @@ func (c *conn) receive(node *waBinary.Node) error {
 	f := &v.rule.fault
 	switch f.Action {
 	case FaultDelay:
-		c.delayed.add(c, v.delay, func() { c.handleLate(&v) })
+		c.delayed.add(c, &v, func() { c.handleLate(&v) })
 	case FaultDuplicate:
 		for range max(f.Copies, 1) {
 			more := cloneNode(&v.node)
@@ -98,7 +99,7 @@ func (c *conn) pushFaulty(node *waBinary.Node) {
 	f := &v.rule.fault
 	switch f.Action {
 	case FaultDelay:
-		c.delayed.add(c, v.delay, func() { c.pushNow(v.node) })
+		c.delayed.add(c, &v, func() { c.pushNow(v.node) })
 	case FaultDuplicate:
 		for range max(f.Copies, 1) + 1 {
 			c.pushNow(v.node)
@@ -161,13 +162,14 @@ type delayLine struct {
 }
 
 type delayedItem struct {
-	due time.Time
-	do  func()
+	due  time.Time
+	do   func()
+	rule *FaultRule
 }
 
-func (l *delayLine) add(c *conn, after time.Duration, do func()) {
+func (l *delayLine) add(c *conn, v *verdict, do func()) {
 	// Not the clock of Options, which may stand still: this is how long a network takes.
-	item := delayedItem{time.Now().Add(after), do}
+	item := delayedItem{time.Now().Add(v.delay), do, v.rule}
 	c.mu.Lock()
 	at := len(l.items)
 	for at > 0 && l.items[at-1].due.After(item.due) {
@@ -185,6 +187,33 @@ func (l *delayLine) add(c *conn, after time.Duration, do func()) {
 	if start && !c.s.spawn(func() { l.run(c) }) {
 		return // the server is closing, and with it the connection
 	}
+	if v.rule.isRemoved() { // between its verdict and this: whoever removed it saw no item
+		l.hurry(c, v.rule)
+		return
+	}
+	l.wake()
+}
+
+// hurry makes what a rule delayed due now, in its order and before all else.
+func (l *delayLine) hurry(c *conn, rule *FaultRule) {
+	c.mu.Lock()
+	if l.more == nil { // nothing was ever delayed here
+		c.mu.Unlock()
+		return
+	}
+	now := time.Now()
+	for i := range l.items {
+		if item := &l.items[i]; item.rule == rule && item.due.After(now) {
+			item.due = now
+		}
+	}
+	slices.SortStableFunc(l.items, func(a, b delayedItem) int { return a.due.Compare(b.due) })
+	c.mu.Unlock()
+	l.wake()
+}
+
+// wake makes the goroutine look at the first item; more is there once an item was.
+func (l *delayLine) wake() {
 	select {
 	case l.more <- struct{}{}:
 	default:

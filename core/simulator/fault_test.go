@@ -205,6 +205,23 @@ func TestClientsStanzasAreHeldAndDelayedToo(t *testing.T) {
 	require.Equal(t, []string{"2", "1", "0"}, []string{list[0].Text, list[1].Text, list[2].Text})
 }
 
+func TestWhatARemovedFaultDelayedComesAtOnceAndInItsOrder(t *testing.T) {
+	s, c, d, stranger := faulty(t)
+	ctx := within(t, 20*time.Second)
+	delay := fault(t, s, simulator.Fault{Action: simulator.FaultDelay, Direction: simulator.Out, Tag: "message", DelayMS: 600_000})
+	for i := range 3 {
+		_, err := stranger.SendText(ctx, "15550001", fmt.Sprint(i))
+		require.NoError(t, err)
+	}
+	require.Eventually(t, func() bool { return delay.Hits() == 3 }, 10*time.Second, time.Millisecond)
+	delay.Remove()
+	require.Equal(t, []string{"0", "1", "2"}, c.waitTexts(3))
+	require.NoError(t, d.WaitDrained(ctx))
+
+	_, err := s.AddFault(simulator.Fault{Action: simulator.FaultDelay, Direction: simulator.Out, DelayMS: 600_001})
+	require.ErrorContains(t, err, "delay_ms 600001")
+}
+
 func TestADelayedMessageComesLaterThanTheNext(t *testing.T) {
 	s, c, d, stranger := faulty(t)
 	ctx := within(t, 20*time.Second)

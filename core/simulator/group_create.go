@@ -11,11 +11,11 @@ import (
 	"go.mau.fi/whatsmeow/types"
 )
 
-// subjectLimit is the longest name of a group, in characters.
-const subjectLimit = 100
+// SubjectLimit is the longest name of a group, in characters.
+const SubjectLimit = 100
 
-// descriptionLimit is the longest description of a group, in characters.
-const descriptionLimit = 2048
+// DescriptionLimit is the longest description of a group, in characters.
+const DescriptionLimit = 2048
 
 // inviteLinkPrefix is what whatsmeow puts before, and takes off, an invite code.
 const inviteLinkPrefix = "https://chat.whatsapp.com/"
@@ -67,8 +67,8 @@ func (s *Server) createGroup(actor *account, spec groupSpec) (*groupRecord, erro
 }
 
 func checkSubject(subject string) error {
-	if n := utf8.RuneCountInString(subject); n == 0 || n > subjectLimit {
-		return fmt.Errorf("a group's name has 1 to %d characters: %w", subjectLimit, errNotAcceptable)
+	if n := utf8.RuneCountInString(subject); n == 0 || n > SubjectLimit {
+		return fmt.Errorf("a group's name has 1 to %d characters: %w", SubjectLimit, errNotAcceptable)
 	}
 	return nil
 }

@@ -50,8 +50,8 @@ func (s *Server) setGroupSubject(actor *account, id, subject string) error {
 // that it replaces: who did not see the newest may not overwrite it. anyPrevious takes
 // any, as for a client that names none at all.
 func (s *Server) setGroupTopic(actor *account, id, topicID, previous, topic string, anyPrevious bool) error {
-	if utf8.RuneCountInString(topic) > descriptionLimit {
-		return fmt.Errorf("a group's description has at most %d characters: %w", descriptionLimit, errNotAcceptable)
+	if utf8.RuneCountInString(topic) > DescriptionLimit {
+		return fmt.Errorf("a group's description has at most %d characters: %w", DescriptionLimit, errNotAcceptable)
 	}
 	return s.setGroup(actor, id, false, func(e *groupEdit, g *groupRecord) (waBinary.Node, error) {
 		if !anyPrevious && previous != g.TopicID {

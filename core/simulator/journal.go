@@ -96,11 +96,14 @@ type place struct {
 
 // openJournal opens or creates the journal in dir and returns it with all that it
 // holds. A record torn by a kill at the end of the file is cut off: its batch never counted.
+// lockName is the file by whose lock a data folder has one server.
+const lockName = "sandbox.lock"
+
 func openJournal(dir string, syncWrites bool) (*journal, map[string][]byte, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, nil, fmt.Errorf("create data folder: %w", err)
 	}
-	lock := flock.New(filepath.Join(dir, "sandbox.lock"))
+	lock := flock.New(filepath.Join(dir, lockName))
 	if ok, err := lock.TryLock(); err != nil {
 		return nil, nil, fmt.Errorf("lock data folder: %w", err)
 	} else if !ok {

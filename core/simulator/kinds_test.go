@@ -91,7 +91,7 @@ func TestPhoneSendsEachKindToAClient(t *testing.T) {
 	require.Equal(t, "Ann", m.Message.GetContactMessage().GetDisplayName())
 	require.Equal(t, "media", m.Info.Type)
 	require.Equal(t, "vcard", m.Info.MediaType)
-	m = send(friend.SendContacts(ctx, hubNumber, []simulator.Contact{{Name: "Ann"}, {Name: "Bob"}}, simulator.SendOptions{}))
+	m = send(friend.SendContacts(ctx, hubNumber, []simulator.Contact{{Name: "Ann", VCard: "BEGIN:VCARD\nEND:VCARD"}, {Name: "Bob", VCard: "BEGIN:VCARD\nEND:VCARD"}}, simulator.SendOptions{}))
 	require.Len(t, m.Message.GetContactsArrayMessage().GetContacts(), 2)
 
 	m = send(friend.SendText(ctx, hubNumber, "gone soon", simulator.SendOptions{Expires: 86400}))

@@ -57,6 +57,13 @@ func (s *Server) addPicture(b *batch, raw []byte) (string, error) {
 	return id, nil
 }
 
+// CheckPicture says whether bytes can be a picture of a phone or a group; the error is
+// [ErrPicture].
+func CheckPicture(raw []byte) error {
+	_, err := previewOf(raw)
+	return err
+}
+
 // dropPicture forgets a picture that is no longer shown; an empty id is none.
 func (s *Server) dropPicture(b *batch, id string) {
 	if id == "" {

@@ -18,6 +18,13 @@ const (
 	bytesShown = 12
 )
 
+// renderedLimit bounds what a trace shows of one stanza, in bytes, and indentLimit how far a
+// line is indented: the lines of what is nested deeply would be long otherwise.
+const (
+	renderedLimit = 16 << 10
+	indentLimit   = 64
+)
+
 // secretTags are those whose content is shown as a length only: ciphertexts, and what
 // pairs a device.
 var secretTags = [...]string{"enc", "ref", "device-identity", "link_code_pairing_wrapped_companion_ephemeral_pub"}
@@ -26,11 +33,17 @@ var secretTags = [...]string{"enc", "ref", "device-identity", "link_code_pairing
 func renderNode(n *waBinary.Node) string {
 	var b strings.Builder
 	writeNode(&b, n, 0)
+	if b.Len() > renderedLimit {
+		return strings.ToValidUTF8(b.String()[:renderedLimit], "") + "\n… <!-- cut: the stanza is longer -->"
+	}
 	return strings.TrimSuffix(b.String(), "\n")
 }
 
 func writeNode(b *strings.Builder, n *waBinary.Node, depth int) {
-	indent := strings.Repeat("  ", depth)
+	if b.Len() > renderedLimit {
+		return // the rest is cut anyway
+	}
+	indent := strings.Repeat("  ", min(depth, indentLimit))
 	b.WriteString(indent + "<" + n.Tag)
 	for _, name := range slices.Sorted(maps.Keys(n.Attrs)) {
 		fmt.Fprintf(b, ` %s="%s"`, name, escaper().Replace(shorten(fmt.Sprint(n.Attrs[name]))))
@@ -41,7 +54,9 @@ func writeNode(b *strings.Builder, n *waBinary.Node, depth int) {
 		for i := range content {
 			writeNode(b, &content[i], depth+1)
 		}
-		b.WriteString(indent + "</" + n.Tag + ">\n")
+		if b.Len() <= renderedLimit {
+			b.WriteString(indent + "</" + n.Tag + ">\n")
+		}
 	case []byte:
 		b.WriteString(">" + renderBytes(n.Tag, content) + "</" + n.Tag + ">\n")
 	case nil:

@@ -11,6 +11,7 @@ import (
 	"io"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 )
 
@@ -131,7 +132,7 @@ func Restore(dir string, r io.Reader) error {
 }
 
 // open reads the state: of the folder, of a snapshot, or none.
-func (s *Server) open() error {
+func (s *Server) open() (failed error) {
 	var values map[string][]byte
 	if s.opts.Dir == "" {
 		s.journal = openMemory()
@@ -149,8 +150,13 @@ func (s *Server) open() error {
 		}
 		var err error
 		if values, held, err = s.restore(from); err != nil {
-			return err
+			return s.undo(err)
 		}
+		defer func() {
+			if failed != nil {
+				failed = s.undo(failed)
+			}
+		}()
 	}
 	if err := s.load(values); err != nil {
 		return err
@@ -160,6 +166,24 @@ func (s *Server) open() error {
 	}
 	s.settleMedia(held)
 	return nil
+}
+
+// undo takes out of the folder what a restore that failed put there: there was no state before,
+// and so the next one finds none.
+func (s *Server) undo(failed error) error {
+	if s.opts.Dir == "" {
+		return failed
+	}
+	failed = errors.Join(failed, s.journal.close())
+	for _, name := range []string{s.journal.path, filepath.Join(s.opts.Dir, lockName)} {
+		if err := os.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
+			failed = errors.Join(failed, fmt.Errorf("undo restore: %w", err))
+		}
+	}
+	if err := os.RemoveAll(s.media.dir); err != nil {
+		failed = errors.Join(failed, fmt.Errorf("undo restore: %w", err))
+	}
+	return failed
 }
 
 // restore reads a snapshot and makes it this server's state, durably, once all of it is read.

@@ -3,6 +3,7 @@ package simulator_test
 import (
 	"bytes"
 	"fmt"
+	"os"
 	"testing"
 	"time"
 
@@ -138,6 +139,9 @@ func TestWhatIsNoWholeSnapshotIsRefused(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			require.ErrorIs(t, simulator.Restore(dir, bytes.NewReader(text)), simulator.ErrSnapshot)
+			left, err := os.ReadDir(dir)
+			require.NoError(t, err)
+			require.Empty(t, left)
 			require.NoError(t, simulator.Restore(dir, bytes.NewReader(whole)), "the refused one left nothing")
 		})
 	}

@@ -1,6 +1,7 @@
 package control_test
 
 import (
+	"encoding/json"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -43,4 +44,15 @@ func TestTheControlAPICallsAndPostsStatuses(t *testing.T) {
 		return m.Info.Chat == types.StatusBroadcastJID && m.Message.GetExtendedTextMessage().GetText()+m.Message.GetConversation() == "at the beach"
 	})
 	do("GET", "newsletters", "", `"newsletters":[]`)
+	status, body = api.do("POST", "/sandbox/phones/15550002/newsletters", `{"name":"News","description":"of the day"}`)
+	require.Equal(t, 201, status, body)
+	var made struct{ JID string }
+	require.NoError(t, json.Unmarshal([]byte(body), &made))
+	do("POST", "phones/15550001/newsletters/"+made.JID+"/follow", `{"on":true}`, `"followers":["15550001","15550002"]`)
+	waitEvent(c, anyOf[*events.NewsletterJoin])
+	do("POST", "phones/15550001/newsletters/"+made.JID+"/follow", `{"on":false}`, `"followers":["15550002"]`)
+	status, body = api.do("POST", "/sandbox/phones/15550001/newsletters/none@newsletter/follow", `{"on":true}`)
+	require.Equal(t, 404, status, body)
+	do("POST", "phones/15550001/migrate-to-lid", "", "{}")
+	do("POST", "phones/15550001/rotate-key", `{"share":true}`, "{}")
 }

@@ -88,6 +88,7 @@ func TestTheControlAPIMakesFaultsAndShowsStanzas(t *testing.T) {
 		{"GET", "/sandbox/trace?after=x", ``, 400, "bad_after"},
 		{"POST", "/sandbox/trace", `{"keep":-1}`, 400, "bad_keep"},
 		{"POST", "/sandbox/devices/" + device + "/inject", `{"xml":"<a><b></a>"}`, 400, "bad_stanza"},
+		{"POST", "/sandbox/devices/" + device + "/inject", `{"xml":"` + strings.Repeat("<a>", 65) + strings.Repeat("</a>", 65) + `"}`, 400, "nested deeper"},
 		{"POST", "/sandbox/devices/" + device + "/inject", `{"xml":"<a/><b/>"}`, 400, "bad_stanza"},
 		{"POST", "/sandbox/devices/" + device + "/inject", `{"xml":"<iq id=\"1\"/>","queued":true}`, 400, "bad_stanza"},
 	} {

@@ -36,6 +36,9 @@ func (a *api) inject(r *http.Request, in injection) (none, error) {
 	return none{}, err
 }
 
+// depthLimit is how deep a stanza may be nested; those of WhatsApp are below ten.
+const depthLimit = 64
+
 // parseStanza reads one element with what is in it; text that is not only space is content.
 func parseStanza(text string) (waBinary.Node, error) {
 	dec := xml.NewDecoder(strings.NewReader(text))
@@ -57,7 +60,9 @@ func parseStanza(text string) (waBinary.Node, error) {
 			if err != nil {
 				return waBinary.Node{}, err
 			}
-			stack = append(stack, node)
+			if stack = append(stack, node); len(stack) > depthLimit {
+				return waBinary.Node{}, fmt.Errorf("nested deeper than %d", depthLimit)
+			}
 		case xml.EndElement:
 			node := stack[len(stack)-1]
 			if stack = stack[:len(stack)-1]; len(stack) == 0 {

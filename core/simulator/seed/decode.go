@@ -2,6 +2,7 @@ package seed
 
 import (
 	"encoding"
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -209,6 +210,11 @@ func (d *decoder) scalar(n *yaml.Node, v reflect.Value) {
 		var length time.Duration
 		length, err = time.ParseDuration(n.Value)
 		v.SetInt(int64(length))
+	case v.CanInt() || v.CanUint():
+		err = n.Decode(v.Addr().Interface())
+		if err == nil && n.ShortTag() != "!!int" { // yaml.v3 cuts 1.9 to 1
+			err = errors.New("no integer")
+		}
 	default:
 		err = n.Decode(v.Addr().Interface())
 	}

@@ -90,6 +90,38 @@ func Load(path string) (*Seed, error) {
 
 var syntaxLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)$`)
 
+// syntaxProblem is what yaml.v3 says of a text that is no YAML, with its line. It names that of the
+// list or mapping around a mistake, or none; the mistake is in the first line from there
+// on with which the text is no longer YAML, for the same reason.
+func syntaxProblem(path string, data []byte, err error) error {
+	split := func(err error) (line int, message string) {
+		m := syntaxLine.FindStringSubmatch(strings.ReplaceAll(err.Error(), "\n", " "))
+		if m == nil {
+			return 0, err.Error()
+		}
+		line, _ = strconv.Atoi(m[1])
+		return max(line, 1), m[2]
+	}
+	line, message := split(err)
+	if line == 0 {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	lines := bytes.SplitAfter(data, []byte("\n"))
+	for k := line; k <= len(lines) && len(data) <= searchedSize; k++ {
+		var part yaml.Node
+		if err = yaml.Unmarshal(bytes.Join(lines[:k], nil), &part); err == nil {
+			continue
+		}
+		if _, same := split(err); same == message {
+			return Problems{{path, k, 1, message}}
+		}
+	}
+	return Problems{{path, line, 1, message}}
+}
+
+// searchedSize bounds what is read line by line for a mistake: that takes quadratic time.
+const searchedSize = 64 << 10
+
 func parse(path string, data []byte) (*Seed, error) {
 	s := &Seed{dir: filepath.Dir(path)}
 	reader := yaml.NewDecoder(bytes.NewReader(data))
@@ -97,12 +129,7 @@ func parse(path string, data []byte) (*Seed, error) {
 	if err := reader.Decode(&doc); errors.Is(err, io.EOF) {
 		return s, nil
 	} else if err != nil {
-		m := syntaxLine.FindStringSubmatch(strings.ReplaceAll(err.Error(), "\n", " "))
-		if m == nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
-		}
-		line, _ := strconv.Atoi(m[1])
-		return nil, Problems{{path, max(line, 1), 1, m[2]}}
+		return nil, syntaxProblem(path, data, err)
 	}
 	d := &decoder{file: path, places: map[string]*yaml.Node{}}
 	d.decode(doc.Content[0], reflect.ValueOf(s).Elem(), "")

@@ -5,8 +5,15 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/wildcathub/wildcat/core/simulator"
 )
+
+const dayMinutes = 24 * 60
 
 var number = regexp.MustCompile(`^\+?[1-9][0-9]{4,14}$`)
 
@@ -24,6 +31,11 @@ func (s *Seed) validate(d *decoder) {
 		for j := range s.Phones[i].Contacts {
 			c, at := &s.Phones[i].Contacts[j], fmt.Sprintf("phones[%d].contacts[%d]", i, j)
 			c.Number = clean(d, at+".number", c.Number, nil)
+			if c.Number == s.Phones[i].Number {
+				d.at(at+".number", "the phone's own number")
+			} else if slices.ContainsFunc(s.Phones[i].Contacts[:j], func(o Contact) bool { return o.Number == c.Number }) {
+				d.at(at+".number", "contact %s is given twice", c.Number)
+			}
 			if c.Name == "" {
 				d.at(at, "a contact without a name")
 			}
@@ -32,7 +44,11 @@ func (s *Seed) validate(d *decoder) {
 	for i := range s.Groups {
 		path := fmt.Sprintf("groups[%d]", i)
 		if d.places[path] != nil {
-			s.Groups[i].validate(d, path, known)
+			g := &s.Groups[i]
+			g.validate(d, path, known)
+			if slices.ContainsFunc(s.Groups[:i], func(o Group) bool { return o.Owner == g.Owner && o.Subject == g.Subject }) {
+				d.at(path+".subject", "the group %q of this owner is given twice", g.Subject)
+			}
 		}
 	}
 	for i := range s.Faults {
@@ -68,6 +84,8 @@ func (s *Seed) validatePhone(d *decoder, p *Phone, path string, known map[string
 		}
 		known[p.Number] = true
 	}
+	atMost(d, path+".name", p.Name, simulator.NameLimit)
+	atMost(d, path+".about", p.About, simulator.AboutLimit)
 	if p.Picture != "" {
 		if p.Picture = filepath.Join(s.dir, p.Picture); filepath.Ext(p.Picture) == "" {
 			d.at(path+".picture", "want a JPEG file")
@@ -75,10 +93,14 @@ func (s *Seed) validatePhone(d *decoder, p *Phone, path string, known map[string
 			d.at(path+".picture", "%v", err)
 		} else if info.IsDir() {
 			d.at(path+".picture", "%s is a folder", p.Picture)
+		} else if data, err := os.ReadFile(p.Picture); err != nil {
+			d.at(path+".picture", "%v", err)
+		} else if err = simulator.CheckPicture(data); err != nil {
+			d.at(path+".picture", "%s: %v", p.Picture, err)
 		}
 	}
-	if p.Business != nil && p.Business.Name == "" {
-		d.at(path+".business", "a business without a name")
+	if p.Business != nil {
+		validateBusiness(d, p.Business, path+".business")
 	}
 	for j, r := range p.Replies {
 		at := fmt.Sprintf("%s.replies[%d]", path, j)
@@ -91,10 +113,43 @@ func (s *Seed) validatePhone(d *decoder, p *Phone, path string, known map[string
 	}
 }
 
+// atMost says so where a text is longer than limit characters.
+func atMost(d *decoder, path, text string, limit int) {
+	if n := utf8.RuneCountInString(text); n > limit {
+		d.at(path, "%d characters: want at most %d", n, limit)
+	}
+}
+
+func validateBusiness(d *decoder, b *simulator.Business, path string) {
+	if b.Name == "" {
+		d.at(path, "a business without a name")
+	}
+	if _, err := time.LoadLocation(b.TimeZone); err != nil || b.TimeZone == "Local" {
+		d.at(path+".time_zone", "%q is no time zone: want one such as Europe/Berlin", b.TimeZone)
+	}
+	for i, h := range b.Hours {
+		at := fmt.Sprintf("%s.hours[%d]", path, i)
+		if !slices.Contains([]string{"mon", "tue", "wed", "thu", "fri", "sat", "sun"}, h.Day) {
+			d.at(at+".day", "%q: want mon, tue, wed, thu, fri, sat or sun", h.Day)
+		}
+		if !slices.Contains([]string{"specific_hours", "open_24h", "appointment_only"}, h.Mode) {
+			d.at(at+".mode", "%q: want specific_hours, open_24h or appointment_only", h.Mode)
+		}
+		if h.Open < 0 || h.Open > dayMinutes {
+			d.at(at+".open", "%d: want minutes after midnight, 0 to %d", h.Open, dayMinutes)
+		}
+		if h.Close < 0 || h.Close > dayMinutes {
+			d.at(at+".close", "%d: want minutes after midnight, 0 to %d", h.Close, dayMinutes)
+		}
+	}
+}
+
 func (g *Group) validate(d *decoder, path string, known map[string]bool) {
 	if g.Subject == "" {
 		d.at(path, "a group without a subject")
 	}
+	atMost(d, path+".subject", g.Subject, simulator.SubjectLimit)
+	atMost(d, path+".description", g.Description, simulator.DescriptionLimit)
 	if g.Owner == "" {
 		d.at(path, "a group without an owner")
 	} else {
@@ -102,7 +157,13 @@ func (g *Group) validate(d *decoder, path string, known map[string]bool) {
 	}
 	in := map[string]bool{}
 	for i := range g.Members {
-		g.Members[i] = clean(d, fmt.Sprintf("%s.members[%d]", path, i), g.Members[i], known)
+		at := fmt.Sprintf("%s.members[%d]", path, i)
+		g.Members[i] = clean(d, at, g.Members[i], known)
+		if g.Members[i] == g.Owner {
+			d.at(at, "the owner is a member already")
+		} else if in[g.Members[i]] {
+			d.at(at, "member %s is given twice", g.Members[i])
+		}
 		in[g.Members[i]] = true
 	}
 	for i := range g.Admins {
