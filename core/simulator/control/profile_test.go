@@ -53,6 +53,8 @@ func TestTheControlAPIChangesWhatAPhoneShows(t *testing.T) {
 
 	require.NoError(t, c.SendPresence(t.Context(), types.PresenceAvailable))
 	require.NoError(t, c.SubscribePresence(t.Context(), jid))
+	_, err = c.IsOnWhatsApp(t.Context(), []string{"+15550002"}) // an answer: what was said before it is known
+	require.NoError(t, err)
 	do("POST", "15550002/profile", `{"privacy":{"last":"all"}}`, `"last":"all"`)
 	do("POST", "15550002/presence", `{"available":true}`, "{}")
 	do("POST", "15550002/typing", `{"to":"15550001","state":"recording"}`, "{}")
