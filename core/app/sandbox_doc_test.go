@@ -113,7 +113,7 @@ func TestTheSandboxsDocumentQuotesTheExamples(t *testing.T) {
 		require.NoError(t, err)
 		require.Contains(t, quoted, string(file), "docs/sandbox.md does not quote examples/sandbox/%s as it is", name)
 	}
-	example, err := os.ReadFile(filepath.Join("..", "..", "examples", "sandbox", "hello_test.go"))
+	example, err := os.ReadFile(filepath.Join("..", "simulator", "hello", "hello_test.go"))
 	require.NoError(t, err)
-	require.Equal(t, []string{string(example)}, blocks(t, "go"), "docs/sandbox.md does not quote examples/sandbox/hello_test.go as it is")
+	require.Equal(t, []string{string(example)}, blocks(t, "go"), "docs/sandbox.md does not quote core/simulator/hello/hello_test.go as it is")
 }

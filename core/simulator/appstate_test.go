@@ -75,6 +75,7 @@ func TestANewCompanionLearnsItsNameAndFollowsThePhonesAppState(t *testing.T) {
 }
 
 func TestWhatACompanionSetsReachesThePhoneAndItsOtherCompanion(t *testing.T) {
+	long(t)
 	s := newServer(t, "")
 	owner := addPhone(t, s, "15550001")
 	addPhone(t, s, "15550002")

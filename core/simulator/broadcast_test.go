@@ -16,6 +16,7 @@ import (
 )
 
 func TestAStatusReachesThoseItIsMeantFor(t *testing.T) {
+	long(t)
 	s := newServer(t, t.TempDir())
 	one, two, three := addPhone(t, s, "15550001"), addPhone(t, s, "15550002"), addPhone(t, s, "15550003")
 	a, da := paired(t, s, one)

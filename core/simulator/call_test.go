@@ -13,6 +13,7 @@ import (
 )
 
 func TestAClientSeesACallAndRejectsIt(t *testing.T) {
+	long(t)
 	s := newServer(t, "")
 	owner, stranger := addPhone(t, s, "15550001"), addPhone(t, s, "15550002")
 	c, d := paired(t, s, owner)

@@ -147,6 +147,7 @@ func (g *tasks) wait() error {
 // and what that overwrites is undecryptable. Each message of a client goes to the other's client,
 // the other's phone, and its own phone.
 func TestACrowdExchangesMessagesEachAcknowledgedOnce(t *testing.T) {
+	long(t)
 	accounts, messages := crowdSize(t)
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Minute)
 	s := newServer(t, t.TempDir())

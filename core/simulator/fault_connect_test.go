@@ -38,6 +38,7 @@ func (c *client) waitDeleted() {
 }
 
 func TestEachLoginFailureGivesItsEvent(t *testing.T) {
+	long(t)
 	failed := func(reason events.ConnectFailureReason) func(*testing.T, *client) {
 		return func(_ *testing.T, c *client) {
 			waitEvent(c, func(e *events.ConnectFailure) bool { return e.Reason == reason && e.Message == "sorry" })
@@ -88,6 +89,7 @@ func TestEachLoginFailureGivesItsEvent(t *testing.T) {
 }
 
 func TestALoginFailureOfADeviceComesAsOftenAsItSays(t *testing.T) {
+	long(t)
 	s := newServer(t, "")
 	owner := addPhone(t, s, "15550001")
 	c, d := paired(t, s, owner)
@@ -106,6 +108,7 @@ func TestALoginFailureOfADeviceComesAsOftenAsItSays(t *testing.T) {
 }
 
 func TestStreamErrorsAreNotLoginFailures(t *testing.T) {
+	long(t)
 	t.Run("401 logs out", func(t *testing.T) {
 		s, c, d, _ := faulty(t)
 		d.StreamError(401)
@@ -171,6 +174,7 @@ func TestTheWebsocketMayBeRefusedForATime(t *testing.T) {
 }
 
 func TestASpoiledHandshakeAndHalfAHandshakeAreTriedAgain(t *testing.T) {
+	long(t)
 	for _, action := range []simulator.FaultAction{simulator.FaultHandshakeSpoil, simulator.FaultHandshakeHalf} {
 		t.Run(string(action), func(t *testing.T) {
 			if underRace && action == simulator.FaultHandshakeHalf {

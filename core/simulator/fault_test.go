@@ -141,6 +141,7 @@ func TestAMessageDeliveredTwiceIsHandledOnce(t *testing.T) {
 }
 
 func TestMessagesThatArriveInAnotherOrderAreStillRead(t *testing.T) {
+	long(t)
 	for order, want := range map[simulator.Order][]string{
 		simulator.Reversed: {"4", "3", "2", "1", "0"}, simulator.AsHeld: {"0", "1", "2", "3", "4"}, simulator.Shuffled: nil,
 	} {
@@ -282,6 +283,7 @@ func TestADroppedMessageComesAgainAfterTheNextLogin(t *testing.T) {
 }
 
 func TestACorruptCiphertextIsAskedForAgainAndSentAgain(t *testing.T) {
+	long(t)
 	for name, f := range map[string]simulator.Fault{
 		"corrupt": {Mutation: "corrupt-ciphertext"}, "truncated": {Mutation: "truncate-ciphertext"},
 	} {
@@ -347,6 +349,7 @@ func TestAMutationMayBeAFunction(t *testing.T) {
 }
 
 func TestACutAfterAMessageMakesTheClientSendItAgain(t *testing.T) {
+	long(t)
 	for _, row := range []struct {
 		action      simulator.FaultAction
 		deduplicate bool
@@ -379,6 +382,7 @@ func TestACutAfterAMessageMakesTheClientSendItAgain(t *testing.T) {
 }
 
 func TestACutAroundWhatTheServerSends(t *testing.T) {
+	long(t)
 	for _, row := range []struct {
 		action  simulator.FaultAction
 		handled int32 // before the client is back
@@ -407,6 +411,7 @@ func TestACutAroundWhatTheServerSends(t *testing.T) {
 }
 
 func TestProbabilityIsSeededAndTimesBoundsIt(t *testing.T) {
+	long(t)
 	run := func(seed uint64, times int) (string, int) {
 		s, c, _, _ := faulty(t)
 		r := fault(t, s, simulator.Fault{

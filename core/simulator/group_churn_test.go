@@ -16,6 +16,7 @@ import (
 )
 
 func TestAGroupWhoseMembersComeAndGoLosesNothing(t *testing.T) {
+	long(t)
 	bothWays(t, func(t *testing.T, byNumber bool) {
 		s := newServer(t, t.TempDir())
 		one, two := addPhone(t, s, "15550001"), addPhone(t, s, "15550002")

@@ -53,6 +53,7 @@ func shows(t testing.TB, p *simulator.Phone, chat, text string) simulator.Messag
 }
 
 func TestPhonesAndClientsWriteInOneGroup(t *testing.T) {
+	long(t)
 	bothWays(t, func(t *testing.T, byNumber bool) {
 		s := newServer(t, t.TempDir())
 		one, two, three := addPhone(t, s, "15550001"), addPhone(t, s, "15550002"), addPhone(t, s, "15550003")
@@ -138,6 +139,7 @@ func TestPhonesAndClientsWriteInOneGroup(t *testing.T) {
 }
 
 func TestWhoWasRemovedReadsNoMore(t *testing.T) {
+	long(t)
 	bothWays(t, func(t *testing.T, byNumber bool) {
 		s := newServer(t, "")
 		one, two, three := addPhone(t, s, "15550001"), addPhone(t, s, "15550002"), addPhone(t, s, "15550003")
@@ -192,6 +194,7 @@ func TestWhoWasRemovedReadsNoMore(t *testing.T) {
 }
 
 func TestAGroupMessageWithoutItsKeyIsAskedForAgain(t *testing.T) {
+	long(t)
 	bothWays(t, func(t *testing.T, byNumber bool) {
 		s := newServer(t, "")
 		one, two := addPhone(t, s, "15550001"), addPhone(t, s, "15550002")

@@ -32,6 +32,7 @@ func groupServer(t *testing.T, byNumber bool) *simulator.Server {
 }
 
 func TestAClientMakesAGroupAndChangesItsMembers(t *testing.T) {
+	long(t)
 	bothWays(t, func(t *testing.T, byNumber bool) {
 		s := groupServer(t, byNumber)
 		one, two, three := addPhone(t, s, "15550001"), addPhone(t, s, "15550002"), addPhone(t, s, "15550003")
@@ -116,6 +117,7 @@ func TestAClientMakesAGroupAndChangesItsMembers(t *testing.T) {
 }
 
 func TestTheSettingsOfAGroup(t *testing.T) {
+	long(t)
 	s := newServer(t, "")
 	one, two := addPhone(t, s, "15550001"), addPhone(t, s, "15550002")
 	a, _ := paired(t, s, one)
@@ -193,6 +195,7 @@ func TestTheSettingsOfAGroup(t *testing.T) {
 }
 
 func TestInvitesToAGroup(t *testing.T) {
+	long(t)
 	s := newServer(t, "")
 	one, two, three := addPhone(t, s, "15550001"), addPhone(t, s, "15550002"), addPhone(t, s, "15550003")
 	a, _ := paired(t, s, one)
@@ -270,6 +273,7 @@ func TestInvitesToAGroup(t *testing.T) {
 }
 
 func TestACommunityAndItsGroups(t *testing.T) {
+	long(t)
 	s := newServer(t, "")
 	one, two := addPhone(t, s, "15550001"), addPhone(t, s, "15550002")
 	a, _ := paired(t, s, one)
@@ -321,6 +325,7 @@ func TestACommunityAndItsGroups(t *testing.T) {
 }
 
 func TestThePictureOfAGroup(t *testing.T) {
+	long(t)
 	s := newServer(t, "")
 	one, two := addPhone(t, s, "15550001"), addPhone(t, s, "15550002")
 	a, _ := paired(t, s, one)
@@ -368,6 +373,7 @@ func TestThePictureOfAGroup(t *testing.T) {
 }
 
 func TestWhoWantsNotToBeAddedIsInvited(t *testing.T) {
+	long(t)
 	s := newServer(t, "")
 	one, two := addPhone(t, s, "15550001"), addPhone(t, s, "15550002")
 	a, _ := paired(t, s, one)

@@ -54,6 +54,15 @@ func newServer(t testing.TB, dir string) *simulator.Server {
 	return s
 }
 
+// long leaves a test out of the short form, in which all of these run under the race detector
+// at each submission; make race runs the whole.
+func long(t testing.TB) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("takes over a second: the short form leaves it out")
+	}
+}
+
 func within(t testing.TB, d time.Duration) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), d)

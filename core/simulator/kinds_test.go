@@ -171,6 +171,7 @@ func TestClientSendsEachKindToAPhone(t *testing.T) {
 }
 
 func TestReactionsEditsAndRevocationsChangeWhatIsShown(t *testing.T) {
+	long(t)
 	for _, hidden := range []bool{false, true} {
 		name := map[bool]string{false: "by number", true: "by LID"}[hidden]
 		t.Run(name, func(t *testing.T) {
@@ -260,6 +261,7 @@ func TestReactionsEditsAndRevocationsChangeWhatIsShown(t *testing.T) {
 }
 
 func TestPollsAndVotesBothWays(t *testing.T) {
+	long(t)
 	for _, hidden := range []bool{false, true} {
 		name := map[bool]string{false: "by number", true: "by LID"}[hidden]
 		t.Run(name, func(t *testing.T) {
@@ -312,6 +314,7 @@ func waitChanged(t testing.TB, p *simulator.Phone, chat, id string, match func(s
 }
 
 func TestReadReceiptsBothWays(t *testing.T) {
+	long(t)
 	_, c, owner, friend := world(t, "")
 	ctx := within(t, time.Minute)
 	second, _ := paired(t, c.s.(*simulator.Server), owner)

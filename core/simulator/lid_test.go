@@ -41,6 +41,7 @@ func (c *client) hears(text string) types.MessageInfo {
 }
 
 func TestChatsGoOnUnderEitherAddressAndOverARestart(t *testing.T) {
+	long(t)
 	dir := t.TempDir()
 	s, err := simulator.New(simulator.Options{Dir: dir, Root: &root})
 	require.NoError(t, err)
@@ -101,6 +102,7 @@ func TestChatsGoOnUnderEitherAddressAndOverARestart(t *testing.T) {
 }
 
 func TestAClientMovesASessionThatItHasUnderANumber(t *testing.T) {
+	long(t)
 	s := newServer(t, "")
 	c, d, _, other := acquainted(t, s)
 	ctx := within(t, 60*time.Second)
@@ -139,6 +141,7 @@ func TestAClientMovesASessionThatItHasUnderANumber(t *testing.T) {
 }
 
 func TestANumberMigratesToHiddenIdentifiersWithItsCompanions(t *testing.T) {
+	long(t)
 	dir := t.TempDir()
 	s, err := simulator.New(simulator.Options{Dir: dir, Root: &root})
 	require.NoError(t, err)

@@ -61,6 +61,7 @@ func acquainted(t testing.TB, s *simulator.Server) (c *client, d *simulator.Devi
 }
 
 func TestAClientLooksUpWhoIsOnWhatsAppAndWhatTheyShow(t *testing.T) {
+	long(t)
 	dir := t.TempDir()
 	s, err := simulator.New(simulator.Options{Dir: dir, Root: &root})
 	require.NoError(t, err)
@@ -132,6 +133,7 @@ func TestAClientLooksUpWhoIsOnWhatsAppAndWhatTheyShow(t *testing.T) {
 }
 
 func TestProfilePicturesAreServedInFullAsPreviewAndToWhomTheyAreShown(t *testing.T) {
+	long(t)
 	s := newServer(t, "")
 	c, _, owner, other := acquainted(t, s)
 	ctx := within(t, 30*time.Second)

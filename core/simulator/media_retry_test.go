@@ -161,6 +161,7 @@ func TestAPhoneThatCannotUploadAnewSaysWhy(t *testing.T) {
 }
 
 func TestARestartKeepsMediaAndWhatPhonesKnowOfThem(t *testing.T) {
+	long(t)
 	dir := t.TempDir()
 	first, err := simulator.New(simulator.Options{Dir: dir, Root: &root})
 	require.NoError(t, err)
@@ -232,6 +233,7 @@ func TestARestartKeepsMediaAndWhatPhonesKnowOfThem(t *testing.T) {
 }
 
 func TestAKilledServerKeepsEachUploadThatItAnswered(t *testing.T) {
+	long(t)
 	p := &process{t: t, dir: t.TempDir(), addr: "127.0.0.1:0"}
 	p.start()
 	defer func() { p.kill() }()
@@ -280,6 +282,7 @@ func TestAKilledServerKeepsEachUploadThatItAnswered(t *testing.T) {
 }
 
 func TestAPhoneUploadsAnewWhatWasSentToAGroup(t *testing.T) {
+	long(t)
 	s := newServer(t, t.TempDir())
 	owner, friend := addPhone(t, s, "15550001"), addPhone(t, s, "15550002")
 	c, _ := paired(t, s, owner)

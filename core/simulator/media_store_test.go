@@ -56,6 +56,7 @@ func TestOneFileServesEqualUploadsUntilTheLastIsDeleted(t *testing.T) {
 }
 
 func TestAFileOf64MiBTakesLittleMemory(t *testing.T) {
+	long(t)
 	dir := t.TempDir()
 	s := newServer(t, dir)
 	c, _ := paired(t, s, addPhone(t, s, "15550001"))

@@ -94,6 +94,7 @@ func fetch(t testing.TB, s *simulator.Server, path string, header ...string) (*h
 }
 
 func TestAClientUploadsAndDownloadsEveryKindOfMedia(t *testing.T) {
+	long(t)
 	for _, dir := range []string{"", t.TempDir()} {
 		s := newServer(t, dir)
 		c, _ := paired(t, s, addPhone(t, s, "15550001"))
@@ -125,6 +126,7 @@ func TestAClientUploadsAndDownloadsEveryKindOfMedia(t *testing.T) {
 }
 
 func TestNewsletterMediaIsServedAsItWasUploaded(t *testing.T) {
+	long(t)
 	s := newServer(t, t.TempDir())
 	c, _ := paired(t, s, addPhone(t, s, "15550001"))
 	ctx := within(t, 30*time.Second)

@@ -16,6 +16,7 @@ import (
 )
 
 func TestANewsletterFromItsCreationToItsReaders(t *testing.T) {
+	long(t)
 	dir := t.TempDir()
 	s, err := simulator.New(simulator.Options{Dir: dir, Root: &root})
 	require.NoError(t, err)

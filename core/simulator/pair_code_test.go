@@ -23,6 +23,7 @@ func (c *client) askForCode(number string) string {
 }
 
 func TestAClientPairsByCode(t *testing.T) {
+	long(t)
 	for name, typed := range map[string]func(string) string{
 		"as shown":              func(code string) string { return code },
 		"without the dash":      func(code string) string { return strings.ReplaceAll(code, "-", "") },
@@ -52,6 +53,7 @@ func TestAClientPairsByCode(t *testing.T) {
 }
 
 func TestAWrongCodeMayBeCorrected(t *testing.T) {
+	long(t)
 	s := newServer(t, "")
 	owner, stranger := addPhone(t, s, "15550001"), addPhone(t, s, "15550002")
 	ctx := within(t, 60*time.Second)

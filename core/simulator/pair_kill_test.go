@@ -143,6 +143,7 @@ func (p *process) pending(number string) (n int) {
 // and a login that is refused makes it delete itself. Whatever is lost after that, the signature
 // or the answer to it, and although the server is killed: the client is a companion.
 func TestAServerThatIsKilledWhileAClientPairsKnowsTheClient(t *testing.T) {
+	long(t)
 	for name, lose := range map[string]func(*gate) *atomic.Bool{
 		"before the signature":   func(g *gate) *atomic.Bool { return &g.loseUp },
 		"between signature, 515": func(g *gate) *atomic.Bool { return &g.loseDown },
@@ -192,6 +193,7 @@ func TestAServerThatIsKilledWhileAClientPairsKnowsTheClient(t *testing.T) {
 
 // With the server alive, what is lost with the connection is no different.
 func TestAClientWhoseSignatureWasLostIsACompanionAtItsLogin(t *testing.T) {
+	long(t)
 	s := newServer(t, "")
 	owner := addPhone(t, s, "15550001")
 	p := &process{t: t, addr: s.Addr()}

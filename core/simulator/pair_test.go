@@ -35,6 +35,7 @@ func last(shown <-chan whatsmeow.QRChannelItem) (item whatsmeow.QRChannelItem) {
 }
 
 func TestEachQRCodeExpiresInItsTurn(t *testing.T) {
+	long(t)
 	s, clock := newServerAt(t)
 	owner := addPhone(t, s, "15550001")
 	ctx := within(t, 30*time.Second)
@@ -56,6 +57,7 @@ func TestEachQRCodeExpiresInItsTurn(t *testing.T) {
 }
 
 func TestAConnectionWhoseCodesRanOutIsEnded(t *testing.T) {
+	long(t)
 	s, clock := newServerAt(t)
 	owner := addPhone(t, s, "15550001")
 	ctx := within(t, 30*time.Second)
@@ -104,6 +106,7 @@ func TestAQRIsScannedOnce(t *testing.T) {
 }
 
 func TestAClientRefusesWhatAPhoneSignsWrongly(t *testing.T) {
+	long(t)
 	for fault, refusal := range map[simulator.LinkFault]struct {
 		stanza string
 		err    error
@@ -163,6 +166,7 @@ func TestAClientThatTakesTooLongToSignIsGivenUp(t *testing.T) {
 // The device's identity key is half exchanged, after the client sent the right public half: what
 // it signs does not belong to what it registered.
 func TestAPhoneRefusesAClientThatSignsWrongly(t *testing.T) {
+	long(t)
 	s := newServer(t, "")
 	owner, friend := addPhone(t, s, "15550001"), addPhone(t, s, "15550002")
 	ctx := within(t, 30*time.Second)
