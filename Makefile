@@ -27,8 +27,9 @@ test-mongo: ## Run the MongoDB engine's tests against the server at MONGODB_URI 
 	@test -n "$(MONGODB_URI)" || { echo "set MONGODB_URI, such as mongodb://127.0.0.1:27017; databases named wildcat_test_* are made and dropped"; exit 1; }
 	MONGODB_URI='$(MONGODB_URI)' REQUIRE_MONGO=1 $(GO) test -count=1 -timeout 30m $(MONGOFLAGS) ./core/store/mongo/ ./core/devices/... ./core/account/
 
+RACEPKGS ?= ./...
 race: ## Run all tests under the race detector (needs cgo and a C compiler: cc, or CC=...)
-	CGO_ENABLED=1 CC=$(CC) $(GO) test -race -timeout 20m $(RACEFLAGS) ./...
+	CGO_ENABLED=1 CC=$(CC) $(GO) test -race -timeout 20m $(RACEFLAGS) $(RACEPKGS)
 
 lint: ## Check formatting, style and the layers
 	$(TOOL) golangci-lint run ./...
