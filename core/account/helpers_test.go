@@ -87,7 +87,7 @@ type hub struct {
 
 func newSimulator(t *testing.T, dir, addr string) *simulator.Server {
 	t.Helper()
-	s, err := simulator.New(simulator.Options{Dir: dir, Root: &root, NoHistory: true, Linger: 50 * time.Millisecond})
+	s, err := simulator.New(simulator.Options{Dir: dir, Root: &root, NoWelcome: true, Linger: 50 * time.Millisecond})
 	require.NoError(t, err)
 	require.NoError(t, s.Start(addr))
 	t.Cleanup(func() {

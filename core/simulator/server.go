@@ -72,6 +72,9 @@ type Options struct {
 	GroupsByNumber bool
 	// NoHistory keeps phones from sending a new companion what they received and sent so far.
 	NoHistory bool
+	// NoWelcome keeps phones from sending a new companion anything by itself: neither history
+	// nor the keys of the app state. It then has nothing to synchronise after pairing.
+	NoWelcome bool
 	// Control makes what answers under /sandbox/: Handler of package control. Nil leaves
 	// only GET /sandbox/root-key, which hubs need.
 	Control func(*Server) http.Handler

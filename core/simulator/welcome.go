@@ -14,7 +14,7 @@ import (
 // welcomeLater lets the phone send a companion that is ready for the first time what a
 // new one needs. Only then has it uploaded the prekeys that the phone's session begins with.
 func (s *Server) welcomeLater(d *Device) {
-	if d.welcome.Load() {
+	if s.opts.NoWelcome || d.welcome.Load() {
 		return
 	}
 	s.spawn(func() {
