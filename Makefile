@@ -29,7 +29,7 @@ test-mongo: ## Run the MongoDB engine's tests against the server at MONGODB_URI 
 
 RACEPKGS ?= ./...
 race: ## Run all tests under the race detector (needs cgo and a C compiler: cc, or CC=...)
-	CGO_ENABLED=1 CC=$(CC) $(GO) test -race -timeout 20m $(RACEFLAGS) $(RACEPKGS)
+	GORACE='suppressions=$(CURDIR)/.ci/race.suppressions' CGO_ENABLED=1 CC=$(CC) $(GO) test -race -timeout 20m $(RACEFLAGS) $(RACEPKGS)
 
 lint: ## Check formatting, style and the layers
 	$(TOOL) golangci-lint run ./...
