@@ -52,7 +52,9 @@ func TestTimesAreReadInAllTheirForms(t *testing.T) {
 	want := time.Date(2024, 3, 1, 10, 4, 0, 0, time.UTC)
 	for _, v := range []any{
 		bson.NewDateTimeFromTime(want), "2024-03-01T10:04:00Z", "2024-03-01T11:04:00.000+01:00", want.Unix(), want.UnixMilli(),
-		float64(want.UnixMilli()), bson.D{{Key: "$date", Value: "2024-03-01T10:04:00Z"}}, bson.Timestamp{T: uint32(want.Unix())},
+		float64(want.UnixMilli()),
+		bson.D{{Key: "$date", Value: "2024-03-01T10:04:00Z"}},
+		bson.Timestamp{T: uint32(want.Unix())},
 	} {
 		require.Equal(t, want, timeOf(v), "%T %v", v, v)
 	}
@@ -65,8 +67,11 @@ func TestBytesAreReadInAllTheirForms(t *testing.T) {
 	want := []byte{1, 2, 255}
 	list := bson.A{int32(1), 2.0, int64(255)}
 	for _, v := range []any{
-		bson.Binary{Data: want}, "AQL/", "AQL_", list, bson.D{{Key: "type", Value: "Buffer"}, {Key: "data", Value: list}},
-		bson.D{{Key: "type", Value: "Buffer"}, {Key: "data", Value: "AQL/"}}, bson.D{{Key: "data", Value: bson.Binary{Data: want}}},
+		bson.Binary{Data: want},
+		"AQL/", "AQL_", list,
+		bson.D{{Key: "type", Value: "Buffer"}, {Key: "data", Value: list}},
+		bson.D{{Key: "type", Value: "Buffer"}, {Key: "data", Value: "AQL/"}},
+		bson.D{{Key: "data", Value: bson.Binary{Data: want}}},
 		bson.D{{Key: "0", Value: int32(1)}, {Key: "2", Value: int32(255)}, {Key: "1", Value: int32(2)}},
 		bson.D{{Key: "_bsontype", Value: "Binary"}, {Key: "buffer", Value: "AQL/"}, {Key: "sub_type", Value: int32(0)}},
 	} {
@@ -178,7 +183,7 @@ func value(depth int) *rapid.Generator[any] {
 		case 10:
 			return bson.A(rapid.SliceOfN(value(depth-1), 0, 4).Draw(t, "list"))
 		}
-		return document(depth - 1).Draw(t, "document")
+		return document(depth-1).Draw(t, "document")
 	})
 }
 

@@ -220,8 +220,12 @@ func TestAnImportThatIsRepeatedChangesNothing(t *testing.T) {
 		client, err := driver.Connect(options.Client().ApplyURI(at.URI))
 		require.NoError(t, err)
 		_, err = client.Database(at.Database).Collection("messages").InsertOne(t.Context(), bson.D{
-			{Key: "accountId", Value: "shop"}, {Key: "messageId", Value: "NEXT"}, {Key: "chatId", Value: legacytest.Anna},
-			{Key: "timestamp", Value: legacytest.At(50).Unix()}, {Key: "type", Value: "text"}, {Key: "text", Value: "one more"},
+			{Key: "accountId", Value: "shop"},
+			{Key: "messageId", Value: "NEXT"},
+			{Key: "chatId", Value: legacytest.Anna},
+			{Key: "timestamp", Value: legacytest.At(50).Unix()},
+			{Key: "type", Value: "text"},
+			{Key: "text", Value: "one more"},
 		})
 		require.NoError(t, err)
 		require.NoError(t, client.Disconnect(t.Context()))

@@ -73,15 +73,15 @@ func PhotoID() string { return ID(photoFile).Hex() }
 // VoiceID is the voice note's.
 func VoiceID() string { return ID(voiceFile).Hex() }
 
-// Fill writes the database. It may be called once.
-func Fill(ctx context.Context, uri, database string) (err error) {
+// Fill writes the database, with webhooks besides those of the fixture. It may be called once.
+func Fill(ctx context.Context, uri, database string, hooks ...string) (err error) {
 	client, err := mongo.Connect(options.Client().ApplyURI(uri))
 	if err != nil {
 		return fmt.Errorf("connect: %w", err)
 	}
 	defer func() { err = errors.Join(err, client.Disconnect(context.WithoutCancel(ctx))) }()
 	db := client.Database(database)
-	for coll, docs := range map[string][]any{"accounts": accounts(), "auth_shop": keys(), "webhooks": webhooks(), "messages": Messages()} {
+	for coll, docs := range map[string][]any{"accounts": accounts(), "auth_shop": keys(), "webhooks": webhooks(hooks), "messages": Messages()} {
 		if _, err = db.Collection(coll).InsertMany(ctx, docs); err != nil {
 			return fmt.Errorf("write %s: %w", coll, err)
 		}
@@ -104,8 +104,12 @@ func Fill(ctx context.Context, uri, database string) (err error) {
 func accounts() []any {
 	return []any{
 		bson.D{
-			{Key: "_id", Value: Shop}, {Key: "name", Value: "The shop"}, {Key: "collectionName", Value: "auth_shop"},
-			{Key: "createdAt", Value: At(0)}, {Key: "status", Value: "connected"}, {Key: "updatedAt", Value: At(1)},
+			{Key: "_id", Value: Shop},
+			{Key: "name", Value: "The shop"},
+			{Key: "collectionName", Value: "auth_shop"},
+			{Key: "createdAt", Value: At(0)},
+			{Key: "status", Value: "connected"},
+			{Key: "updatedAt", Value: At(1)},
 		},
 		bson.D{{Key: "_id", Value: Dotted}, {Key: "createdAt", Value: At(2).Format(time.RFC3339)}, {Key: "status", Value: "reconnecting"}},
 		bson.D{{Key: "_id", Value: Fresh}, {Key: "name", Value: "Fresh"}, {Key: "status", Value: "created"}, {Key: "createdAt", Value: At(3)}},
@@ -120,13 +124,17 @@ func keys() []any {
 	}
 }
 
-func webhooks() []any {
-	return []any{
+func webhooks(more []string) []any {
+	all := []any{
 		bson.D{{Key: "url", Value: Webhook}, {Key: "createdAt", Value: At(0)}},
 		bson.D{{Key: "url", Value: "http://127.0.0.1:9/n8n"}},
 		bson.D{{Key: "url", Value: Webhook}, {Key: "createdAt", Value: At(5)}},
 		bson.D{{Key: "url", Value: "ftp://crm.example/"}, {Key: "createdAt", Value: At(0)}},
 	}
+	for _, u := range more {
+		all = append(all, bson.D{{Key: "url", Value: u}, {Key: "createdAt", Value: At(6)}})
+	}
+	return all
 }
 
 type file struct {
@@ -165,13 +173,21 @@ func (f file) write(ctx context.Context, db *mongo.Database) error {
 		}
 	}
 	_, err := db.Collection("media.files").InsertOne(ctx, bson.D{
-		{Key: "_id", Value: id}, {Key: "length", Value: int32(len(f.content))}, {Key: "chunkSize", Value: int32(chunkSize)}, //nolint:gosec // small
-		{Key: "uploadDate", Value: At(10)}, {Key: "filename", Value: fmt.Sprintf("%s_%s_%d", f.account, f.message, At(10).UnixMilli())},
+		{Key: "_id", Value: id},
+		{Key: "length", Value: int32(len(f.content))},
+		{Key: "chunkSize", Value: int32(chunkSize)}, //nolint:gosec // small
+		{Key: "uploadDate", Value: At(10)},
+		{Key: "filename", Value: fmt.Sprintf("%s_%s_%d", f.account, f.message, At(10).UnixMilli())},
 		{Key: "metadata", Value: bson.D{
-			{Key: "accountId", Value: f.account}, {Key: "messageId", Value: f.message}, {Key: "chatId", Value: Anna},
-			{Key: "uploadedAt", Value: At(10)}, {Key: "mimetype", Value: f.mime}, {Key: "ptt", Value: f.message == "VOICE"},
+			{Key: "accountId", Value: f.account},
+			{Key: "messageId", Value: f.message},
+			{Key: "chatId", Value: Anna},
+			{Key: "uploadedAt", Value: At(10)},
+			{Key: "mimetype", Value: f.mime},
+			{Key: "ptt", Value: f.message == "VOICE"},
 			{Key: "fileLength", Value: bson.D{{Key: "low", Value: int32(len(f.content))}, {Key: "high", Value: int32(0)}, {Key: "unsigned", Value: true}}}, //nolint:gosec // small
-			{Key: "caption", Value: nil}, {Key: "width", Value: 640.0},
+			{Key: "caption", Value: nil},
+			{Key: "width", Value: 640.0},
 		}},
 	})
 	return err
