@@ -46,7 +46,7 @@ func (s *Store) checkVersion(ctx context.Context) error {
 
 func (s *Store) markVersion(ctx context.Context) error {
 	for _, coll := range []string{collAccounts, collMessages, collWebhooks, s.media.files()} {
-		err := s.coll(coll).FindOne(ctx, doc()).Err()
+		err := s.coll(coll).FindOne(ctx, doc(), options.FindOne().SetSort(doc(el("_id", 1)))).Err()
 		switch {
 		case err == nil:
 			return s.foreign(ctx)
