@@ -22,6 +22,12 @@ func (o *owner) acquire(ctx context.Context) error {
 		}
 		o.hold(l)
 		o.renew = o.m.deps.Clock.After(o.m.cfg.renew())
+		if o.m.cfg.Shared {
+			o.log.Info("account is taken", "epoch", l.Epoch, "until", l.Until)
+		}
+	}
+	if o.overdue() {
+		return fmt.Errorf("acquire account: its lease has run out: %w", store.ErrStale)
 	}
 	if o.owned || o.m.deps.Owned == nil {
 		return nil
@@ -55,15 +61,23 @@ func (o *owner) cede() {
 	if !o.owned || o.m.deps.Ceding == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), cedeTimeout)
+	timeout := cedeTimeout
+	if o.m.cfg.Shared {
+		timeout = min(timeout, o.lease.Until.Sub(o.m.deps.Clock.Now()))
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	o.m.deps.Ceding(ctx, o.id)
 }
 
 // lost drops a lease that is another's, or given back.
 func (o *owner) lost() {
+	epoch := o.lease.Epoch
 	o.hold(store.Lease{})
 	o.forgo()
+	if o.m.cfg.Shared && epoch != 0 {
+		o.log.Info("account is let go", "epoch", epoch)
+	}
 }
 
 // forgo tells that nothing of the account is to be written any more.
@@ -76,6 +90,7 @@ func (o *owner) forgo() {
 
 func (o *owner) hold(l store.Lease) {
 	o.lease = l
+	o.m.tenures.set(o.id, l)
 	if o.expire = nil; o.m.cfg.Shared && l.Epoch != 0 {
 		o.expire = o.m.deps.Clock.After(l.Until.Sub(o.m.deps.Clock.Now()) - o.m.cfg.margin())
 	}
@@ -93,6 +108,7 @@ func (o *owner) prolong() {
 	switch {
 	case err == nil:
 		o.hold(l)
+		o.log.Debug("account's lease is renewed", "epoch", l.Epoch, "until", l.Until)
 	case errors.Is(err, store.ErrStale):
 		o.log.Error("account's lease was lost", "err", err)
 		o.renew = nil
@@ -124,16 +140,18 @@ func (o *owner) expired() {
 	o.gone = true
 }
 
-// release gives the lease back.
+// release gives the lease back. Another hub may take it at once, so that nothing is done under
+// it any more when it goes.
 func (o *owner) release() {
 	o.renew = nil
-	if o.lease.Epoch == 0 {
+	l := o.lease
+	if l.Epoch == 0 {
 		return
 	}
+	o.lost()
 	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 	defer cancel()
-	if err := o.m.deps.Store.ReleaseLease(ctx, o.lease); err != nil {
+	if err := o.m.deps.Store.ReleaseLease(ctx, l); err != nil {
 		o.log.Warn("account's lease was not given back", "err", err)
 	}
-	o.lost()
 }

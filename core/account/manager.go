@@ -116,6 +116,7 @@ type Manager struct {
 	log     *slog.Logger
 	metrics *metrics
 	dials   chan struct{}
+	tenures tenures
 
 	mu      sync.Mutex
 	running bool
@@ -152,6 +153,7 @@ func New(cfg Config, deps Deps) (*Manager, error) {
 	m := &Manager{
 		cfg: cfg, deps: deps, log: deps.Logger.With("component", "account"),
 		dials: make(chan struct{}, maxDials), owners: map[string]*owner{},
+		tenures: tenures{by: map[string]store.Lease{}},
 	}
 	var err error
 	if m.metrics, err = newMetrics(deps.Registerer); err != nil {
@@ -356,6 +358,17 @@ func (m *Manager) Delete(ctx context.Context, id string) error {
 	return nil
 }
 
+// ended is why an account's goroutine ended that was asked for something: among several hubs
+// the account may have moved on, and the caller is to ask again.
+func (m *Manager) ended(alone error) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.cfg.Shared && m.running {
+		return ErrElsewhere
+	}
+	return alone
+}
+
 // ask has the account's goroutine do something, and waits for it or for ctx.
 func (m *Manager) ask(ctx context.Context, id, what string, do func(*owner) error) error {
 	o, err := m.find(id)
@@ -366,7 +379,7 @@ func (m *Manager) ask(ctx context.Context, id, what string, do func(*owner) erro
 	select {
 	case o.commands <- c:
 	case <-o.done:
-		return fmt.Errorf("%s account %s: %w", what, id, store.ErrNotFound)
+		return fmt.Errorf("%s account %s: %w", what, id, m.ended(store.ErrNotFound))
 	case <-ctx.Done():
 		return fmt.Errorf("%s account %s: %w", what, id, ctx.Err())
 	}
@@ -376,7 +389,7 @@ func (m *Manager) ask(ctx context.Context, id, what string, do func(*owner) erro
 		select {
 		case err = <-c.reply:
 		default:
-			err = ErrStopped
+			err = m.ended(ErrStopped)
 		}
 	case <-ctx.Done():
 		err = ctx.Err()

@@ -2,6 +2,7 @@ package account
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -88,24 +89,32 @@ func (o *owner) run(connect bool) {
 		if o.session != nil {
 			signals, dialed = o.session.signals, o.session.dialed
 		}
+		var do func()
 		select {
 		case <-o.halt:
 			return
 		case c := <-o.commands:
-			c.reply <- c.do(o)
+			if o.overdue() {
+				c.reply <- ErrElsewhere
+				continue
+			}
+			do = func() { c.reply <- c.do(o) }
 		case s := <-signals:
-			o.signalled(s)
+			do = func() { o.signalled(s) }
 		case err := <-dialed:
-			o.answered(err)
+			do = func() { o.answered(err) }
 		case <-o.wake:
-			next := o.next
+			do = o.next
 			o.rest()
-			next()
 		case <-o.renew:
-			o.prolong()
+			do = o.prolong
 		case <-o.expire:
-			o.expired()
+			do = o.expired
 		}
+		if o.overdue() { // whatever came: it came too late
+			do = o.expired
+		}
+		do()
 	}
 }
 
@@ -180,6 +189,10 @@ func (o *owner) show(code string) {
 
 // record changes the stored account. It logs what goes wrong; the caller may go on.
 func (o *owner) record(change func(*store.Account)) error {
+	if o.overdue() { // the record is another hub's to write
+		o.log.Warn("account was not written: its lease has run out")
+		return fmt.Errorf("write account: its lease has run out: %w", store.ErrStale)
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 	defer cancel()
 	if _, err := o.m.deps.Store.UpdateAccount(ctx, o.id, change); err != nil {

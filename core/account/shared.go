@@ -18,7 +18,7 @@ import (
 // takes over those of a hub that died once its leases ran out, and gives some away when one
 // joins. All that they know of each other is who holds which lease.
 const (
-	// sharedTTL is how long a hub that died keeps its accounts from others.
+	// sharedTTL is how long a hub that died keeps its accounts from others, unless it was chosen.
 	sharedTTL = 12 * time.Second
 	// cedeTimeout bounds how long what is under way may hold up handing an account over.
 	cedeTimeout = 5 * time.Second
@@ -259,7 +259,6 @@ func (m *Manager) adopt(ctx context.Context, rec store.Account) error {
 	if rec, err = m.deps.Store.Account(ctx, rec.ID); err != nil {
 		return errors.Join(fmt.Errorf("take account: %w", err), m.deps.Store.ReleaseLease(ctx, l))
 	}
-	m.log.Info("account is taken", "account", rec.ID, "epoch", l.Epoch)
 	m.owners[rec.ID] = m.own(ctx, rec, m.cfg.AutoConnect && rec.Connect)
 	return nil
 }

@@ -26,7 +26,7 @@ const writeTimeout = 30 * time.Second
 func (a *App) newAccounts() (*account.Manager, error) {
 	return account.New(account.Config{
 		AutoConnect: a.cfg.Accounts.AutoConnect, Reconnect: a.cfg.WhatsApp.Reconnect,
-		Instance: a.instance, Shared: a.shared(),
+		Instance: a.instance, Shared: a.shared(), Lease: a.lease(),
 	}, account.Deps{
 		Store: a.store, Devices: a.devices, Outbox: numbered{store: a.store, sends: a.sends, log: a.log}, Logger: a.deps.Logger, Registerer: a.metrics,
 		NewClient: func(d whatsapp.Deps) (whatsapp.Client, error) {

@@ -103,7 +103,7 @@ func New(ctx context.Context, cfg *config.Config, deps Deps) (app *App, err erro
 		InFlight: cfg.Deliver.InFlight, Retry: cfg.Deliver.Retry,
 	}, deliver.Deps{
 		Store: a.store, Events: events, Logger: deps.Logger, Registerer: a.metrics,
-		Epoch: a.epoch, Shared: a.shared(),
+		Epoch: a.epoch, Shared: a.shared(), Leased: a.leased,
 	}); err != nil {
 		return nil, err
 	}
@@ -121,13 +121,13 @@ func New(ctx context.Context, cfg *config.Config, deps Deps) (app *App, err erro
 		MaxAge: cfg.Rules.MaxAge, RepliesPerMinute: cfg.Rules.RepliesPerMinute,
 	}, pipeline.Deps{
 		Store: a.store, Rules: set, Render: render, Endpoints: a.registry, Deliveries: a.outbox.Enqueue,
-		Sends: func(id string) { a.sends.Wake(id) }, Logger: deps.Logger, Registerer: a.metrics,
+		Sends: func(id string) { a.sends.Wake(id) }, Leased: a.leased, Logger: deps.Logger, Registerer: a.metrics,
 	}); err != nil {
 		return nil, err
 	}
 	events.pipeline = a.pipeline
 	if a.sends, err = send.New(send.Config{AtMostOnce: cfg.Replies == config.RepliesAtMostOnce}, send.Deps{
-		Store: a.store, Events: a.pipeline, Render: render, Logger: deps.Logger, Registerer: a.metrics,
+		Store: a.store, Events: a.pipeline, Render: render, Leased: a.leased, Logger: deps.Logger, Registerer: a.metrics,
 	}); err != nil {
 		return nil, err
 	}
@@ -142,7 +142,7 @@ func New(ctx context.Context, cfg *config.Config, deps Deps) (app *App, err erro
 		others = a.peers
 	}
 	if a.api, err = api.New(api.Config{Server: cfg.Server, Network: cfg.WhatsApp.Network, Version: deps.Version}, api.Deps{
-		Accounts: forgetful{a.accounts, a.outbox}, Sender: a.sends, Messages: a.store, Blobs: a.store, Webhooks: a.registry,
+		Accounts: forgetful{a.accounts, a.outbox}, Sender: a.sends, Messages: a.store, Webhooks: a.registry,
 		Deliveries: deliveries{store: a.store, outbox: a.outbox}, Tracer: tracer{a.store},
 		Connectors: connectors{cfg: cfg, registry: a.registry, outbox: a.outbox}, Rules: rules{set}, Health: health{a}, Peers: others,
 		Gatherer: a.metrics, Registerer: a.metrics, Logger: deps.Logger,

@@ -63,8 +63,26 @@ var _ api.Peers = (*peers)(nil)
 // shared says whether other hubs may use the database.
 func (a *App) shared() bool { return a.instance != "" }
 
+// lease is how long a dead hub's accounts are kept from others; 0 is what the account manager
+// takes where there are none.
+func (a *App) lease() time.Duration {
+	if !a.shared() {
+		return 0
+	}
+	return a.cfg.Cluster.Lease
+}
+
+// leased says whether an account may be acted for under an epoch.
+func (a *App) leased(id string, epoch uint64) bool { return a.accounts.Leased(id, epoch) }
+
 // own takes charge of an account's events and deliveries.
 func (a *App) own(ctx context.Context, id string, epoch uint64) error {
+	if a.shared() {
+		// A webhook that was in force where the account comes from is in force here.
+		if err := a.registry.Refresh(ctx); err != nil {
+			return err
+		}
+	}
 	if err := a.pipeline.Own(ctx, id, epoch); err != nil {
 		return err
 	}

@@ -23,6 +23,7 @@ func Default() *Config {
 		Webhooks: WebhooksConfig{Timeout: 20 * time.Second, Format: "legacy"},
 		Deliver:  DeliverConfig{Retry: defaultRetry()},
 		Media:    MediaConfig{FFmpegPath: "ffmpeg"},
+		Cluster:  ClusterConfig{Lease: 12 * time.Second},
 	}
 }
 

@@ -86,6 +86,7 @@ func (v *validator) all() {
 	if u, err := url.Parse(c.Cluster.Advertise); c.Cluster.Advertise != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || strings.Trim(u.Path, "/") != "") {
 		v.at("cluster.advertise", "expected a URL such as http://10.0.0.7:3000, not %q", c.Cluster.Advertise)
 	}
+	duration(v, "cluster.lease", c.Cluster.Lease, 3*time.Second, 5*time.Minute)
 	for i, cidr := range c.Egress.AllowCIDRs {
 		if _, err := netip.ParsePrefix(cidr); err != nil {
 			v.at(fmt.Sprintf("egress.allow_cidrs[%d]", i), "expected a network such as 10.0.0.0/8, not %q", cidr)

@@ -42,6 +42,10 @@ type Config struct {
 	DisableAfter time.Duration
 	// Grace is how long Stop lets attempts under way finish. Default 7s.
 	Grace time.Duration
+	// Journal is the file in which attempts under way are noted, so that a delivery
+	// that keeps killing the process is recognised after a restart; "" keeps none.
+	// It is not fsynced: it need only survive the process, not the machine.
+	Journal string
 }
 
 func (c *Config) setDefaults() {
@@ -74,6 +78,7 @@ type Store interface {
 	RequeueDelivery(ctx context.Context, id string, due time.Time) (store.Delivery, error)
 	MoveDeliveries(ctx context.Context, endpoint string, from, to store.DeliveryState, reason string, at time.Time) (int, error)
 	CountDeliveries(ctx context.Context, endpoint string) (map[store.DeliveryState]int, time.Time, error)
+	NoteCrash(ctx context.Context, ids []string) error
 	store.Endpoints
 }
 
@@ -98,6 +103,9 @@ type Deps struct {
 	// Shared says that other processes deliver from the same database: only deliveries of
 	// accounts that [Outbox.Own] named are touched, and their epoch fences the writes.
 	Shared bool
+	// Leased says whether an account may be acted for under an epoch at this moment; nil means
+	// always. It must not block.
+	Leased func(account string, epoch uint64) bool
 }
 
 func (d *Deps) setDefaults() error {

@@ -89,17 +89,17 @@ func (o *Outbox) take() []finished {
 // write repeats one bulk until the store takes it: an outcome is never given up
 // while the program runs, and meanwhile nothing new is dispatched.
 func (o *Outbox) write(ctx context.Context, batch []finished) (missed []string, ok bool) {
-	fs := make([]store.DeliveryFinish, len(batch))
-	for i := range batch {
-		fs[i] = batch[i].f
-	}
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, time.Second) {
 		crashpoint.Hit("before_flush")
 		start := o.now()
-		missed, err := o.store.FinishDeliveries(ctx, fs)
+		fs, late := o.timely(batch)
+		var err error
+		if len(fs) > 0 {
+			missed, err = o.store.FinishDeliveries(ctx, fs)
+		}
 		o.metrics.flush.Observe(o.now().Sub(start).Seconds())
 		if err == nil {
-			return missed, true
+			return append(missed, late...), true
 		}
 		if ctx.Err() != nil {
 			return nil, false
@@ -109,6 +109,21 @@ func (o *Outbox) write(ctx context.Context, batch []finished) (missed []string, 
 			return nil, false
 		}
 	}
+}
+
+// timely leaves out the outcomes of accounts that may be another process's by now: what that
+// process does with the delivery is the truth.
+func (o *Outbox) timely(batch []finished) (fs []store.DeliveryFinish, late []string) {
+	fs = make([]store.DeliveryFinish, 0, len(batch))
+	for i := range batch {
+		b := &batch[i]
+		if o.shared && !o.leased(b.lane.ref.Account, b.f.Epoch) {
+			late = append(late, b.f.ID)
+			continue
+		}
+		fs = append(fs, b.f)
+	}
+	return fs, late
 }
 
 // flushed frees what a bulk held up.

@@ -33,7 +33,9 @@ type Outbox struct {
 	rand    func() float64
 	epoch   uint64
 	shared  bool
+	lease   func(account string, epoch uint64) bool // Deps.Leased
 	metrics *metrics
+	journal *journal
 
 	dispatchWake chan struct{}
 	controlWake  chan struct{}
@@ -47,7 +49,9 @@ type Outbox struct {
 	states    map[string]store.EndpointState
 	flying    int
 	unflushed int
-	held      int // bytes
+	held      int   // bytes
+	suspect   *item // on trial, since suspectAt; see hold
+	suspectAt time.Time
 	loads     []*lane
 	loading   int
 	pending   []finished
@@ -78,7 +82,7 @@ func New(cfg Config, deps Deps) (*Outbox, error) {
 	o := &Outbox{
 		cfg: cfg, store: deps.Store, events: deps.Events,
 		log: deps.Logger.With("component", "deliver"), now: deps.Now, rand: deps.Rand, epoch: deps.Epoch,
-		shared: deps.Shared, owned: map[string]uint64{}, ceding: map[string]uint64{},
+		shared: deps.Shared, lease: deps.Leased, owned: map[string]uint64{}, ceding: map[string]uint64{},
 		dispatchWake: make(chan struct{}, 1), controlWake: make(chan struct{}, 1), flushWake: make(chan struct{}, 1),
 		endpoints: map[string]*endpoint{}, states: map[string]store.EndpointState{}, gone: map[string]bool{},
 	}
@@ -96,6 +100,9 @@ func (o *Outbox) Start(ctx context.Context) error {
 	states, err := o.store.EndpointStates(ctx)
 	if err != nil {
 		return fmt.Errorf("read endpoint states: %w", err)
+	}
+	if err := o.openJournal(ctx); err != nil {
+		return err
 	}
 	base := context.WithoutCancel(ctx)
 	ioCtx, io := context.WithCancel(base)
@@ -162,6 +169,9 @@ func (o *Outbox) Stop(ctx context.Context) error {
 		errs = append(errs, fmt.Errorf("%d outcomes were not written: these deliveries will be repeated", n))
 	}
 	o.mu.Unlock()
+	if o.journal != nil {
+		errs = append(errs, o.journal.close(len(errs) == 0))
+	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("stop delivery: %w", err)
 	}

@@ -94,8 +94,8 @@ func (o *Outbox) empty(l *lane) {
 
 // mine says whether an account's deliveries are ours to make. The caller holds mu.
 func (o *Outbox) mine(account string) bool {
-	_, owned := o.owned[account]
-	return owned || !o.shared
+	epoch, owned := o.owned[account]
+	return owned && o.leased(account, epoch) || !o.shared
 }
 
 // fence is the epoch under which an account's outcomes are written. The caller holds mu.
@@ -107,6 +107,12 @@ func (o *Outbox) fence(account string) uint64 {
 		return epoch
 	}
 	return o.ceding[account]
+}
+
+// leased says whether an account may be acted for under an epoch. Between the end of a lease
+// and Disown another process may make the account's deliveries.
+func (o *Outbox) leased(account string, epoch uint64) bool {
+	return o.lease == nil || o.lease(account, epoch)
 }
 
 // strange empties a lane whose turn has come although its account is another's by now. The

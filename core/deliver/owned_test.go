@@ -5,12 +5,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/wildcathub/wildcat/core/deliver"
+	"github.com/wildcathub/wildcat/core/store"
 	"github.com/wildcathub/wildcat/sdk"
 )
 
@@ -99,4 +101,50 @@ func TestDeliveriesFollowTheirAccount(t *testing.T) {
 	for i, o := range owners {
 		require.NoError(t, o.Stop(t.Context()), fmt.Sprint(i))
 	}
+}
+
+// held is a connector whose deliveries wait until they are let go.
+type held struct {
+	half
+	begun, free chan struct{}
+}
+
+func (h held) Deliver(ctx context.Context, d sdk.Delivery) sdk.Result {
+	h.begun <- struct{}{}
+	<-h.free
+	return h.half.Deliver(ctx, d)
+}
+
+func TestAnOutcomeThatComesAfterTheLeaseRanOutIsNotWritten(t *testing.T) {
+	s := openStore(t, t.TempDir())
+	defer func() { require.NoError(t, s.Close()) }()
+	to := &sink{got: map[string][]uint64{}, by: map[string]int{}}
+	c := held{half: half{to, "a"}, begun: make(chan struct{}, 10), free: make(chan struct{})}
+	var leased atomic.Bool
+	leased.Store(true)
+	o, err := deliver.New(deliver.Config{}, deliver.Deps{
+		Store: s, Events: s, Shared: true,
+		Leased: func(account string, epoch uint64) bool { return account == "shop" && epoch == 3 && leased.Load() },
+	})
+	require.NoError(t, err)
+	o.AddEndpoint(deliver.Endpoint{ID: "wh_1", Connector: c})
+	require.NoError(t, o.Start(t.Context()))
+	o.Own("shop", 3)
+	var first []store.Delivery
+	for n := range 3 { // of one chat: one after the other
+		ds, ev := appendAndSettle(t, s, 1, n, "wh_1")
+		first = append(first, ds...)
+		o.Enqueue(ds, ev)
+	}
+	<-c.begun
+	leased.Store(false) // the process was stopped, and has been woken
+	close(c.free)
+	require.NoError(t, o.Stop(t.Context())) // writes every outcome that it may
+	require.Empty(t, c.begun, "a delivery was begun that is another's to make")
+	require.EqualValues(t, 1, to.by["a"])
+	queued, err := s.ListDeliveries(t.Context(), store.DeliveryQuery{EventID: first[0].EventID, Limit: 10})
+	require.NoError(t, err)
+	require.Len(t, queued, 1)
+	require.Equal(t, store.DeliveryQueued, queued[0].State)
+	require.Zero(t, queued[0].Attempt)
 }

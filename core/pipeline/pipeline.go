@@ -62,7 +62,10 @@ type Deps struct {
 	// Deliveries is called with an event's stored deliveries, in each chat's order. It must not block.
 	Deliveries func([]store.Delivery, *sdk.Event)
 	// Sends is called when sends of an account were stored. It must not block.
-	Sends      func(account string)
+	Sends func(account string)
+	// Leased says whether an account may be acted for under an epoch at this moment; nil means
+	// always. It must not block.
+	Leased     func(account string, epoch uint64) bool
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 	Now        func() time.Time
@@ -178,7 +181,8 @@ func (p *Pipeline) epoch(account string) (uint64, bool) {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	e, ok := p.epochs[account]
-	return e, ok
+	// Between the end of the lease and being told of it another process may own the account.
+	return e, ok && (p.deps.Leased == nil || p.deps.Leased(account, e))
 }
 
 // Event returns a stored event as its receivers see it: with the tags that rules put on it.

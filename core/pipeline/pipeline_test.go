@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -414,4 +415,26 @@ func TestIdsAreLengthPrefixedHashes(t *testing.T) {
 	require.NotEqual(t, EventID("ab", "c", "", "", ""), EventID("a", "bc", "", "", ""))
 	require.Len(t, EventID("a", "b", "c", "d", "e"), 32)
 	require.NotEqual(t, ReplyID("e", "r", 1), ReplyID("e", "r", 2))
+}
+
+func TestNothingIsWrittenForAnAccountWhoseLeaseHasRunOut(t *testing.T) {
+	st := openStore(t, filepath.Join(t.TempDir(), "w.db"))
+	var leased atomic.Bool
+	leased.Store(true)
+	p, err := New(Config{}, Deps{
+		Store: st, Rules: ruleList{}, Render: plainRenderer{}, Endpoints: endpointList{},
+		Leased: func(account string, epoch uint64) bool { return account == "a" && epoch == 7 && leased.Load() },
+	})
+	require.NoError(t, err)
+	require.NoError(t, p.Own(t.Context(), "a", 7))
+	require.NoError(t, p.Append(t.Context(), text("1@s.whatsapp.net", 0)))
+	leased.Store(false) // and nobody has told the pipeline
+	require.ErrorIs(t, p.Append(t.Context(), text("1@s.whatsapp.net", 1)), ErrNotOwned)
+	p.Start() // the lane of what was stored before is not settled either
+	t.Cleanup(func() { require.NoError(t, p.Stop(context.Background())) })
+	require.Eventually(t, func() bool { return p.lanes.count() == 0 }, 20*time.Second, time.Millisecond)
+	all, err := st.ListEvents(t.Context(), "a", "", 10)
+	require.NoError(t, err)
+	require.Len(t, all, 1)
+	require.Equal(t, store.StageStored, all[0].Stage)
 }

@@ -59,9 +59,12 @@ type Renderer interface {
 
 // Deps is what the program passes in.
 type Deps struct {
-	Store      Store
-	Events     Events
-	Render     Renderer
+	Store  Store
+	Events Events
+	Render Renderer
+	// Leased says whether an account may be acted for under an epoch at this moment; nil means
+	// always. It must not block.
+	Leased     func(account string, epoch uint64) bool
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 	Now        func() time.Time
@@ -129,6 +132,18 @@ func New(cfg Config, deps Deps) (*Queue, error) {
 		}
 	}
 	return q, nil
+}
+
+// errNotLeased says that another process may own the account by now.
+var errNotLeased = errors.New("the account's lease has run out")
+
+// leased fails where the account may be another process's by now: what is under way is left
+// to that process, as it stands.
+func (q *Queue) leased(account string, epoch uint64) error {
+	if q.deps.Leased == nil || q.deps.Leased(account, epoch) {
+		return nil
+	}
+	return errNotLeased
 }
 
 // Wake says that sends of an account were stored. It does not block.

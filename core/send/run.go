@@ -125,6 +125,9 @@ func (c *connection) recover(ctx context.Context, snd store.Send) error {
 }
 
 func (q *Queue) giveUp(ctx context.Context, snd store.Send, epoch uint64, reason string) error {
+	if err := q.leased(snd.Account, epoch); err != nil {
+		return fmt.Errorf("mark send %s unknown: %w", snd.ID, err)
+	}
 	_, err := q.deps.Store.MoveSend(ctx, store.SendMove{
 		ID: snd.ID, From: store.SendSending, To: store.SendUnknown, Attempt: snd.Attempt, Epoch: epoch, Reason: reason, At: q.deps.Now(),
 	})
@@ -143,6 +146,9 @@ func (q *Queue) giveUp(ctx context.Context, snd store.Send, epoch uint64, reason
 // attempt is S1 to S4 of the protocol: durable `sending`, the wire, the outcome.
 func (c *connection) attempt(ctx context.Context, snd store.Send) error {
 	q, s, epoch := c.q, c.sender, c.epoch
+	if err := q.leased(snd.Account, epoch); err != nil {
+		return fmt.Errorf("send %s: %w", snd.ID, err)
+	}
 	moved, err := q.deps.Store.MoveSend(ctx, store.SendMove{
 		ID: snd.ID, From: snd.State, To: store.SendSending, Attempt: snd.Attempt, Epoch: epoch, At: q.deps.Now(),
 	})
@@ -153,6 +159,9 @@ func (c *connection) attempt(ctx context.Context, snd store.Send) error {
 		return fmt.Errorf("mark send %s sending: %w", snd.ID, err)
 	}
 	crashpoint.Hit("after_sending")
+	if err := q.leased(snd.Account, epoch); err != nil { // writing that down took longer than the lease
+		return fmt.Errorf("send %s: %w", snd.ID, err)
+	}
 	start := q.deps.Now()
 	sctx, cancel := context.WithTimeout(ctx, q.cfg.Timeout)
 	accepted, err := s.Send(sctx, whatsapp.Outgoing{ID: moved.WAID, To: moved.To, Payload: moved.Payload})
@@ -185,6 +194,9 @@ func (c *connection) attempt(ctx context.Context, snd store.Send) error {
 // unsendable queues again what did not leave. What fails so again and again while the
 // connection is up would hold up the account for ever, and is failed.
 func (c *connection) unsendable(ctx context.Context, snd store.Send, cause error) error {
+	if err := c.q.leased(snd.Account, c.epoch); err != nil {
+		return fmt.Errorf("queue send %s again: %w", snd.ID, err)
+	}
 	c.q.results.WithLabelValues("requeued").Inc()
 	_, err := c.q.deps.Store.MoveSend(ctx, store.SendMove{
 		ID: snd.ID, From: store.SendSending, To: store.SendQueued, Attempt: snd.Attempt, Epoch: c.epoch, At: c.q.deps.Now(),
@@ -217,6 +229,9 @@ func (q *Queue) accepted(ctx context.Context, snd store.Send, at time.Time) erro
 
 // fail ends a send for good.
 func (q *Queue) fail(ctx context.Context, snd store.Send, epoch uint64, reason, result string) error {
+	if err := q.leased(snd.Account, epoch); err != nil {
+		return fmt.Errorf("mark send %s failed: %w", snd.ID, err)
+	}
 	_, err := q.deps.Store.MoveSend(ctx, store.SendMove{
 		ID: snd.ID, From: snd.State, To: store.SendFailed, Attempt: snd.Attempt, Epoch: epoch, Reason: reason, At: q.deps.Now(),
 	})

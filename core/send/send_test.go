@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -407,4 +408,36 @@ func TestDiscardFailsWhatWaitsAndWhatIsUncertain(t *testing.T) {
 	for _, id := range ids {
 		require.Equal(t, store.SendFailed, f.state(id).State)
 	}
+}
+
+func TestNothingIsSentForAnAccountWhoseLeaseHasRunOut(t *testing.T) {
+	f := newFixture(t, Config{})
+	var leased atomic.Bool
+	leased.Store(true)
+	refused := make(chan struct{}, 100)
+	f.queue.deps.Leased = func(account string, epoch uint64) bool {
+		if account == "a" && epoch == 1 && leased.Load() {
+			return true
+		}
+		refused <- struct{}{}
+		return false
+	}
+	w := &wire{answer: func(int, whatsapp.Outgoing) error {
+		leased.Store(false) // from the first message on
+		return nil
+	}}
+	r := text("first")
+	r.Key = "1"
+	first, err := f.queue.Enqueue(t.Context(), r)
+	require.NoError(t, err)
+	r = text("second")
+	r.Key = "2"
+	second, err := f.queue.Enqueue(t.Context(), r)
+	require.NoError(t, err)
+	stop := f.run(w)
+	f.until(first.ID, store.SendSent)
+	<-refused
+	stop()
+	require.Equal(t, []string{"first"}, w.texts())
+	require.Equal(t, store.SendQueued, f.state(second.ID).State, "it is the next owner's")
 }
