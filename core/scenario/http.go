@@ -77,12 +77,16 @@ func (c client) do(ctx context.Context, method, path string, in, out any) error 
 	}
 }
 
-// Until calls check until it returns nil, and after timeout returns its last error.
+// Until calls check until it returns nil, and after timeout returns its last error. Between two
+// calls it waits several times as long as a call took: a check that reads everything is work for
+// the hub and its database, which are to have most of their time for what is waited for.
 func Until(ctx context.Context, timeout time.Duration, check func() error) error {
+	const least, most, share = 15 * time.Millisecond, 2 * time.Second, 5
 	deadline := time.Now().Add(timeout)
-	tick := time.NewTicker(15 * time.Millisecond)
-	defer tick.Stop()
+	pause := time.NewTimer(0)
+	defer pause.Stop()
 	for {
+		start := time.Now()
 		err := check()
 		if err == nil {
 			return nil
@@ -90,10 +94,11 @@ func Until(ctx context.Context, timeout time.Duration, check func() error) error
 		if time.Now().After(deadline) {
 			return fmt.Errorf("not within %s: %w", timeout, err)
 		}
+		pause.Reset(min(max(least, share*time.Since(start)), most))
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-tick.C:
+		case <-pause.C:
 		}
 	}
 }

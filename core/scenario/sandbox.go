@@ -75,6 +75,15 @@ func (s *Sandbox) Violations(ctx context.Context) ([]string, error) {
 	return out.Violations, err
 }
 
+// Replaced is how many connections ended because the same device logged in once more.
+func (s *Sandbox) Replaced(ctx context.Context) (int, error) {
+	var out struct {
+		Replaced int `json:"replaced"`
+	}
+	err := s.do(ctx, http.MethodGet, "/sandbox/stats", nil, &out)
+	return out.Replaced, err
+}
+
 // Hub is the REST API of `wildcat serve`.
 type Hub struct{ client }
 
@@ -182,11 +191,6 @@ func Pair(ctx context.Context, h *Hub, s *Sandbox, account, number string) error
 	if err := h.CreateAccount(ctx, account); err != nil {
 		return err
 	}
-	return Scan(ctx, h, s, account, number)
-}
-
-// Scan links an account that is pairing to a phone, and waits until it is connected.
-func Scan(ctx context.Context, h *Hub, s *Sandbox, account, number string) error {
 	var qr string
 	err := Until(ctx, pairTimeout, func() error {
 		status, code, err := h.Status(ctx, account)
