@@ -8,6 +8,7 @@ CC      ?= cc
 CROSS   ?= linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 ROUNDS  ?= 50
 SEED    ?= 1
+HUBS    ?= 1
 CROWD   ?= 100,10000
 SCHEDULES ?= 50
 MESSAGES  ?= 1000
@@ -43,8 +44,10 @@ gen: ## Regenerate what is generated (the connector protocol)
 bench: ## Measure against floors taken in the same run; prints a table and writes bench.json
 	$(GO) run ./cmd/wildcat-bench -out bench.json
 
-crash: ## Kill the real hub at every named point and at random (ROUNDS, SEED, DATABASE=mongodb://...)
-	WILDCAT_CRASH_DATABASE='$(DATABASE)' WILDCAT_CRASH_ROUNDS=$(ROUNDS) WILDCAT_CRASH_SEED=$(SEED) $(GO) test -count=1 -timeout 80m -run 'Crash' -v ./core/app/crash/
+crash: ## Kill the real hub at every named point and at random (ROUNDS, SEED, DATABASE=mongodb://..., HUBS=3: several on that database)
+	@test "$(HUBS)" = 1 || test -n "$(DATABASE)" || { echo "several hubs share a DATABASE=mongodb://..."; exit 1; }
+	WILDCAT_CRASH_DATABASE='$(DATABASE)' WILDCAT_CRASH_HUBS=$(HUBS) WILDCAT_CRASH_ROUNDS=$(ROUNDS) WILDCAT_CRASH_SEED=$(SEED) \
+		$(GO) test -count=1 -timeout 80m -run '$(if $(filter 1,$(HUBS)),^TestCrashStory(SeesDeliberateFaults)?$$,SeveralHubs|Several$$|WasStopped)' -v ./core/app/crash/
 
 crowd: ## Let 100 simulated accounts exchange 10,000 messages (CROWD=ACCOUNTS,MESSAGES)
 	SIMULATOR_CROWD=$(CROWD) $(GO) test -count=1 -timeout 30m -run 'Crowd' -v ./core/simulator/

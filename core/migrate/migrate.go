@@ -1,6 +1,5 @@
 // Package migrate moves all that a hub has stored between SQLite and MongoDB, device keys
-// and files included, so that nobody pairs again; and takes over what the Node.js service
-// before it has stored (Import). It owns the order, the marks that tell
+// and files included, so that nobody pairs again. It owns the order, the marks that tell
 // an unfinished move from a whole one, and the comparison at the end; it does not own how
 // records are read and written (store.Transfer, package devices).
 //
@@ -43,7 +42,6 @@ const (
 	namespace = "migration"
 	sourceKey = "source"
 	idKey     = "id"
-	importKey = "import"
 	// leaseName keeps hubs and other moves away from a database that is shared.
 	leaseName = "migration"
 	leaseTTL  = 5 * time.Minute
@@ -74,7 +72,7 @@ type move struct {
 	// epoch is the highest that was seen: the next owner of an account must be above it.
 	epoch  uint64
 	owners map[string]devices.Owner // by device
-	guards
+	leases []*guard
 }
 
 // Run copies all that from has into to, and compares them. If the move was finished
@@ -86,7 +84,7 @@ func Run(ctx context.Context, from, to *Side, opts Options) (Report, error) {
 	if opts.Progress == nil {
 		opts.Progress = func(string, int) {}
 	}
-	m := &move{from: from, to: to, opts: opts, owners: map[string]devices.Owner{}, guards: guards{now: opts.Now}}
+	m := &move{from: from, to: to, opts: opts, owners: map[string]devices.Owner{}}
 	report, err := m.run(ctx)
 	return report, errors.Join(err, m.release(context.WithoutCancel(ctx)))
 }
@@ -137,7 +135,7 @@ func (m *move) begin(ctx context.Context) (mark, error) {
 	if err != nil {
 		return mark{}, fmt.Errorf("name the source: %w", err)
 	}
-	have, err := readMark(ctx, m.to.Store, sourceKey)
+	have, err := readMark(ctx, m.to.Store)
 	switch {
 	case err == nil && have.ID != string(id):
 		return mark{}, fmt.Errorf("%s: %w: a move from another database", m.to.Name, ErrForeign)
@@ -154,13 +152,9 @@ func (m *move) begin(ctx context.Context) (mark, error) {
 }
 
 func (m *move) write(ctx context.Context, have mark) error {
-	return writeMark(ctx, m.to.Store, sourceKey, have)
-}
-
-func writeMark(ctx context.Context, s store.KV, key string, have mark) error {
 	b, err := json.Marshal(have)
 	if err == nil {
-		err = s.SetKV(ctx, namespace, key, b, 0)
+		err = m.to.Store.SetKV(ctx, namespace, sourceKey, b, 0)
 	}
 	if err != nil {
 		return fmt.Errorf("mark the target: %w", err)
@@ -168,9 +162,9 @@ func writeMark(ctx context.Context, s store.KV, key string, have mark) error {
 	return nil
 }
 
-func readMark(ctx context.Context, s store.KV, key string) (mark, error) {
+func readMark(ctx context.Context, s store.KV) (mark, error) {
 	var have mark
-	b, err := s.GetKV(ctx, namespace, key)
+	b, err := s.GetKV(ctx, namespace, sourceKey)
 	if err != nil {
 		return have, err
 	}
@@ -195,17 +189,14 @@ func Check(ctx context.Context, s store.Store) error {
 }
 
 func checkMark(ctx context.Context, s store.KV) error {
-	for key, command := range map[string]string{sourceKey: "wildcat migrate", importKey: "wildcat import-legacy"} {
-		have, err := readMark(ctx, s, key)
-		switch {
-		case errors.Is(err, store.ErrNotFound), err == nil && have.Done:
-		case err != nil:
-			return err
-		default:
-			return fmt.Errorf("%w: run %s again, or use another database", ErrUnfinished, command)
-		}
+	have, err := readMark(ctx, s)
+	switch {
+	case errors.Is(err, store.ErrNotFound), err == nil && have.Done:
+		return nil
+	case err != nil:
+		return err
 	}
-	return nil
+	return fmt.Errorf("%w: run wildcat migrate again, or use another database", ErrUnfinished)
 }
 
 // checkEmpty refuses a target that holds anything but leases.

@@ -1,7 +1,6 @@
 package crash
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -27,20 +26,6 @@ var points = []string{
 // random stands for a SIGKILL at a random moment.
 const random = "random"
 
-type lockedWriter struct {
-	mu sync.Mutex
-	w  *bytes.Buffer
-}
-
-func (l *lockedWriter) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.w.Len() > 8<<20 {
-		l.w.Reset()
-	}
-	return l.w.Write(b)
-}
-
 func envInt(t *testing.T, name string, def int) int {
 	text := os.Getenv(name)
 	if text == "" {
@@ -51,22 +36,46 @@ func envInt(t *testing.T, name string, def int) int {
 	return n
 }
 
-// build builds the hub with crash points, and the example connector. extra goes to go build.
-func build(ctx context.Context, t *testing.T, extra ...string) (exe, connector string) {
-	source, err := scenario.SourceDir(ctx)
-	require.NoError(t, err)
-	dir := t.TempDir()
-	exe, err = scenario.Build(ctx, source, "./cmd/wildcat", filepath.Join(dir, "wildcat"), append([]string{"-tags", "crashpoints"}, extra...)...)
-	require.NoError(t, err)
-	connector, err = scenario.BuildConnector(ctx, source, dir)
-	require.NoError(t, err)
-	return exe, connector
+// programs are the hub with crash points, and the example connector.
+type programs struct{ exe, connector string }
+
+// built builds what the stories have in common once, into a folder that TestMain removes.
+var built = sync.OnceValues(func() (programs, error) { return build(context.Background(), folder()) })
+
+var folder = sync.OnceValue(func() string {
+	dir, err := os.MkdirTemp("", "wildcat-crash-")
+	if err != nil {
+		panic(err)
+	}
+	return dir
+})
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	_ = os.RemoveAll(folder())
+	os.Exit(code)
 }
 
-// story plays rounds: in each, the hub takes up what the one before left, gets a
+// build builds into a folder; extra goes to go build.
+func build(ctx context.Context, dir string, extra ...string) (p programs, err error) {
+	source, err := scenario.SourceDir(ctx)
+	if err != nil {
+		return p, err
+	}
+	if p.exe, err = scenario.Build(ctx, source, "./cmd/wildcat", filepath.Join(dir, "wildcat"), append([]string{"-tags", "crashpoints"}, extra...)...); err != nil {
+		return p, err
+	}
+	p.connector, err = scenario.BuildConnector(ctx, source, dir)
+	return p, err
+}
+
+// alone plays rounds with one hub: in each, it takes up what the one before left, gets a
 // batch of questions, and dies at the round's point. In the end all must be as promised.
-func story(ctx context.Context, t *testing.T, exe, connector string, rounds []string, seed uint64) (map[string]int, error) {
-	w, err := newWorld(ctx, t, exe, connector)
+func alone(ctx context.Context, t *testing.T, p programs, rounds []string, seed uint64) (map[string]int, error) {
+	w, err := newWorld(ctx, t, p, place{database: newDatabase(t, os.Getenv("WILDCAT_CRASH_DATABASE")), hubs: 1, accounts: 1})
+	if err == nil {
+		err = w.stopAll()
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -88,45 +97,47 @@ func story(ctx context.Context, t *testing.T, exe, connector string, rounds []st
 		case died && w.killed() > before:
 			kills[point]++
 		}
-		if (i+1)%10 == 0 {
-			if err := w.verify(ctx); err != nil {
+		if (i+1)%10 == 0 || i+1 == len(rounds) {
+			if err := errors.Join(w.verify(ctx), w.stopAll()); err != nil {
 				return kills, fmt.Errorf("after round %d (%s, seed %d): %w", i+1, point, seed, err)
 			}
 		}
-	}
-	if err := w.verify(ctx); err != nil {
-		return kills, fmt.Errorf("after the last round (seed %d): %w", seed, err)
 	}
 	return kills, nil
 }
 
 // round starts the hub, asks, and sees it die. With no point it is killed after delay.
 func (w *world) round(ctx context.Context, at string, delay time.Duration) (died bool, err error) {
-	before := w.killed()
-	p, err := w.start(ctx, at)
-	if err != nil {
+	before, h := w.killed(), w.hubs[0]
+	if err := w.start(ctx, h, at); err != nil {
 		if w.killed() > before {
-			return true, w.ask(ctx) // it died while it took up what was left; the phones write all the same
+			return true, w.ask(ctx, batch) // it died while it took up what was left; the phones write all the same
 		}
 		return false, err
 	}
-	if err := w.ask(ctx); err != nil {
-		p.Kill()
+	if err := w.ask(ctx, batch); err != nil {
+		h.kill()
 		return false, err
 	}
 	if at == "" {
 		time.Sleep(delay) // the moment of the kill is what is random here
-		p.Kill()
+		h.kill()
 		return true, nil
 	}
-	timer := time.NewTimer(20 * time.Second)
+	return h.dies(20 * time.Second), nil
+}
+
+// dies waits for the hub to kill itself, and kills it if the point was not reached so often.
+func (h *hub) dies(wait time.Duration) bool {
+	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	select {
-	case <-p.Done():
-		return true, nil
-	case <-timer.C: // the point was not reached so often
-		p.Kill()
-		return false, nil
+	case <-h.process.Done():
+		h.dead()
+		return true
+	case <-timer.C:
+		h.kill()
+		return false
 	}
 }
 
@@ -134,13 +145,14 @@ func TestCrashStory(t *testing.T) {
 	ctx := t.Context()
 	n := envInt(t, "WILDCAT_CRASH_ROUNDS", len(points)+2)
 	seed := uint64(envInt(t, "WILDCAT_CRASH_SEED", 1))
-	exe, connector := build(ctx, t)
+	p, err := built()
+	require.NoError(t, err)
 	var rounds []string
 	all := append(append([]string(nil), points...), random, random)
 	for len(rounds) < n {
 		rounds = append(rounds, all[len(rounds)%len(all)])
 	}
-	kills, err := story(ctx, t, exe, connector, rounds, seed)
+	kills, err := alone(ctx, t, p, rounds, seed)
 	for _, p := range append(append([]string(nil), points...), random) {
 		t.Logf("%-14s %d kills", p, kills[p])
 	}
@@ -158,19 +170,26 @@ func TestCrashStorySeesDeliberateFaults(t *testing.T) {
 	}
 	ctx := t.Context()
 	names := make([]string, 0, len(faults))
-	for name := range faults {
-		names = append(names, name)
+	engine := "sqlite"
+	if os.Getenv("WILDCAT_CRASH_DATABASE") != "" {
+		engine = "mongo"
+	}
+	for name, f := range faults {
+		if f.engine == "" || f.engine == engine {
+			names = append(names, name)
+		}
 	}
 	sort.Strings(names)
 	for _, name := range names {
 		t.Run(name, func(t *testing.T) {
 			f := faults[name]
-			exe, connector := build(ctx, t, "-overlay", overlay(ctx, t, f))
+			p, err := build(ctx, t.TempDir(), "-overlay", overlay(ctx, t, f))
+			require.NoError(t, err)
 			var rounds []string
 			for range 4 {
 				rounds = append(rounds, f.points...)
 			}
-			_, err := story(ctx, t, exe, connector, rounds, 1)
+			_, err = alone(ctx, t, p, rounds, 1)
 			require.Error(t, err, "the story passed with a hub that is broken on purpose")
 			var exit interface{ ExitCode() int }
 			require.False(t, errors.As(err, &exit), "the broken hub did not run: %v", err)

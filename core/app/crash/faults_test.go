@@ -19,6 +19,8 @@ type fault struct {
 	old, new string
 	// points are where a crash must show it.
 	points []string
+	// engine is the one that it is a fault of; "" for any.
+	engine string
 }
 
 var faults = map[string]fault{
@@ -64,6 +66,22 @@ var faults = map[string]fault{
 	}
 `,
 		points: []string{"stage_first"},
+		engine: "sqlite",
+	},
+	"stage before children, MongoDB": {
+		file: "core/store/mongo/settle.go",
+		old:  "\tcrashpoint.Hit(\"after_verdict\")\n\tleft := pending(ops)\n",
+		new: `	left := pending(ops)
+	if err := s.storeStages(ctx, left); err != nil {
+		return err
+	}
+	crashpoint.Hit("stage_first")
+	for _, op := range left {
+		op.done = false
+	}
+`,
+		points: []string{"stage_first"},
+		engine: "mongo",
 	},
 	"resend without sending": {
 		file: "core/send/run.go",

@@ -1,11 +1,9 @@
 package crash
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,55 +11,61 @@ import (
 	"time"
 
 	"github.com/wildcathub/wildcat/core/scenario"
-	"github.com/wildcathub/wildcat/core/store/mongo"
 )
 
 const (
-	account   = "crash"
-	number    = "15550000001"
 	strangers = 5
 	batch     = 20
 	patience  = 60 * time.Second
 )
 
-// world is a sandbox, a receiver, and a hub that comes and goes.
+// world is a sandbox, a receiver, and hubs that come and go.
 type world struct {
-	dir     string
-	exe     string
-	config  string
-	log     string // the crash points that were hit
-	lines   string // the example connector's file
-	hubLog  bytes.Buffer
-	sandbox *scenario.Sandbox
+	dir      string
+	exe      string
+	database database
+	lease    time.Duration // of several hubs
+	log      string        // the crash points that were hit
+	hubs     []*hub
+	accounts []string
+	sandbox  *scenario.Sandbox
+	process  *scenario.Process
+	hook     *scenario.Receiver
+	asked    []question
+}
+
+// hub is one of those that share the database: a data folder in which processes live one after
+// the other.
+type hub struct {
+	config string
+	data   string
+	lines  string // the example connector's file
+	lives  []*journal
+	// process is the one that runs, nil for none.
 	process *scenario.Process
-	hook    *scenario.Receiver
-	asked   []string
 }
 
-// database is the part of the configuration that says where the hub stores: in a MongoDB
-// database of the story's own where WILDCAT_CRASH_DATABASE names a server, else in a file.
-func database(t *testing.T) string {
-	uri := os.Getenv("WILDCAT_CRASH_DATABASE")
-	if uri == "" {
-		return ""
-	}
-	name := fmt.Sprintf("wildcat_test_%016x", rand.Uint64())
-	t.Cleanup(func() {
-		if err := mongo.Drop(context.Background(), uri, name); err != nil {
-			t.Error(err)
-		}
-	})
-	return fmt.Sprintf("database: {uri: %q, name: %q}\n", uri, name)
+// question is what a stranger wrote to an account.
+type question struct {
+	text    string
+	from    int
+	account int
 }
 
-func newWorld(ctx context.Context, t *testing.T, exe, connector string) (*world, error) {
-	w := &world{dir: t.TempDir(), exe: exe}
+// place is where a world's hubs store, and how many they are.
+type place struct {
+	database database
+	hubs     int
+	accounts int
+	lease    time.Duration
+}
+
+func newWorld(ctx context.Context, t *testing.T, p programs, at place) (*world, error) {
+	w := &world{dir: t.TempDir(), exe: p.exe, database: at.database, lease: at.lease}
 	w.log = filepath.Join(w.dir, "crashes")
-	w.lines = filepath.Join(w.dir, "events.jsonl")
-	w.config = filepath.Join(w.dir, "wildcat.yaml")
 	var err error
 	if w.process, err = scenario.StartProcess(ctx, scenario.Command{
-		Name: "the sandbox", Exe: exe, Args: []string{"sandbox", "--listen", "127.0.0.1:0", "--data", filepath.Join(w.dir, "sandbox"), "--exit-with-stdin"},
+		Name: "the sandbox", Exe: p.exe, Args: []string{"sandbox", "--listen", "127.0.0.1:0", "--data", filepath.Join(w.dir, "sandbox"), "--exit-with-stdin"},
 	}); err != nil {
 		return nil, err
 	}
@@ -75,55 +79,157 @@ func newWorld(ctx context.Context, t *testing.T, exe, connector string) (*world,
 	if err != nil {
 		return nil, err
 	}
-	text := fmt.Sprintf(`server: {port: 0}
-%swhatsapp: {network: sandbox, url: %q, reconnect: {min: 100ms, max: 1s}}
-rules: {replies_per_minute: 6000, files: [{file: %q}]}
-connectors: [{name: jsonl, use: %q, with: {path: %q}}]
-`, database(t), w.process.URL, filepath.Join(source, "scripts", "ping.lua"), connector, w.lines)
-	if err := os.WriteFile(w.config, []byte(text), 0o600); err != nil {
-		return nil, err
+	for i := range at.hubs {
+		if err := w.addHub(i, filepath.Join(source, "scripts", "ping.lua"), p.connector, at.hubs > 1); err != nil {
+			return nil, err
+		}
 	}
+	t.Cleanup(w.kill)
 	for i := range strangers {
 		if err := w.sandbox.AddPhone(ctx, stranger(i), "Stranger"); err != nil {
 			return nil, err
 		}
 	}
-	if err := w.sandbox.AddPhone(ctx, number, "Owner"); err != nil {
-		return nil, err
+	return w, w.pair(ctx, at.accounts)
+}
+
+// addHub makes a hub's folder and configuration. Of several, the log is kept for the leases.
+func (w *world) addHub(i int, rule, connector string, several bool) error {
+	of := func(name string) string { return filepath.Join(w.dir, fmt.Sprintf("%s-%d", name, i+1)) }
+	h := &hub{config: of("wildcat") + ".yaml", data: of("data"), lines: of("events") + ".jsonl"}
+	cluster := ""
+	if several {
+		cluster = fmt.Sprintf("log: {level: debug, format: json}\ncluster: {lease: %s}\n", w.lease)
 	}
-	p, err := w.start(ctx, "")
-	if err != nil {
-		return nil, err
+	text := fmt.Sprintf(`server: {port: 0}
+%s%swhatsapp: {network: sandbox, url: %q, reconnect: {min: 100ms, max: 1s}}
+rules: {replies_per_minute: 6000, files: [{file: %q}]}
+connectors: [{name: jsonl, use: %q, with: {path: %q}}]
+`, w.database.yaml(), cluster, w.process.URL, rule, connector, h.lines)
+	w.hubs = append(w.hubs, h)
+	return os.WriteFile(h.config, []byte(text), 0o600)
+}
+
+// pair registers the webhook and pairs accounts, with all hubs, and stops them.
+func (w *world) pair(ctx context.Context, accounts int) error {
+	if err := w.startAll(ctx); err != nil {
+		return err
 	}
-	hub := scenario.NewHub(p.URL)
-	secret, err := hub.AddWebhook(ctx, w.hook.URL)
+	rest := w.rest()
+	secret, err := rest.AddWebhook(ctx, w.hook.URL)
 	if err == nil {
 		err = w.hook.SetSecret(secret)
 	}
-	if err == nil {
-		err = scenario.Pair(ctx, hub, w.sandbox, account, number)
+	for i := 0; i < accounts && err == nil; i++ {
+		w.accounts = append(w.accounts, fmt.Sprintf("crash%d", i+1))
+		if err = w.sandbox.AddPhone(ctx, number(i), "Owner"); err == nil {
+			err = scenario.Pair(ctx, rest, w.sandbox, w.accounts[i], number(i))
+		}
 	}
-	return w, errors.Join(err, p.Stop(15*time.Second))
+	return err
 }
 
 func stranger(i int) string { return fmt.Sprintf("1555100%04d", i) }
 
-// start starts the hub; at is where it is to kill itself, as "name:n", or "".
-func (w *world) start(ctx context.Context, at string) (*scenario.Process, error) {
-	return scenario.StartProcess(ctx, scenario.Command{
-		Name: "the hub", Exe: w.exe, Log: &lockedWriter{w: &w.hubLog},
-		Args: []string{"serve", "--config", w.config, "--data", filepath.Join(w.dir, "data"), "--exit-with-stdin"},
+func number(i int) string { return fmt.Sprintf("1555000%04d", i+1) }
+
+// start starts a hub; at is where it is to kill itself, as "name:n", or "".
+func (w *world) start(ctx context.Context, h *hub, at string) error {
+	j := &journal{}
+	p, err := scenario.StartProcess(ctx, scenario.Command{
+		Name: "the hub", Exe: w.exe, Log: j,
+		Args: []string{"serve", "--config", h.config, "--data", h.data, "--exit-with-stdin"},
 		Env:  []string{"WILDCAT_CRASH_AT=" + at, "WILDCAT_CRASH_LOG=" + w.log},
 	})
+	h.lives = append(h.lives, j)
+	if err != nil {
+		j.end()
+		return err
+	}
+	go func() {
+		<-p.Done()
+		j.end()
+	}()
+	h.process = p
+	return nil
 }
 
-// ask has the strangers write a batch of questions.
-func (w *world) ask(ctx context.Context) error {
-	list := make([]scenario.Outgoing, batch)
+// startAll starts the hubs that do not run.
+func (w *world) startAll(ctx context.Context) error {
+	for _, h := range w.hubs {
+		if h.process != nil {
+			continue
+		}
+		if err := w.start(ctx, h, ""); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// dead notes that a hub's process has ended.
+func (h *hub) dead() {
+	h.lives[len(h.lives)-1].end()
+	h.process = nil
+}
+
+func (h *hub) kill() {
+	if h.process != nil {
+		h.process.Kill()
+		h.dead()
+	}
+}
+
+func (h *hub) stop() error {
+	if h.process == nil {
+		return nil
+	}
+	err := h.process.Stop(15 * time.Second)
+	h.dead()
+	return err
+}
+
+func (w *world) kill() {
+	for _, h := range w.hubs {
+		h.kill()
+	}
+}
+
+func (w *world) stopAll() error {
+	var errs []error
+	for _, h := range w.hubs {
+		errs = append(errs, h.stop())
+	}
+	return errors.Join(errs...)
+}
+
+// rest talks to any hub that runs.
+func (w *world) rest() *scenario.Hub {
+	for _, h := range w.hubs {
+		if h.process != nil {
+			return scenario.NewHub(h.process.URL)
+		}
+	}
+	return nil
+}
+
+// lives are all processes there were.
+func (w *world) lives() []*journal {
+	var all []*journal
+	for _, h := range w.hubs {
+		all = append(all, h.lives...)
+	}
+	return all
+}
+
+// ask has the strangers write n questions, each always to the same account.
+func (w *world) ask(ctx context.Context, n int) error {
+	list := make([]scenario.Outgoing, n)
 	for i := range list {
-		q := fmt.Sprintf("q%05d", len(w.asked))
+		from := len(w.asked) % strangers
+		q := question{text: fmt.Sprintf("q%05d", len(w.asked)), from: from, account: from % len(w.accounts)}
 		w.asked = append(w.asked, q)
-		list[i] = scenario.Outgoing{From: stranger(i % strangers), To: number, Text: "!ping " + q}
+		list[i] = scenario.Outgoing{From: stranger(q.from), To: number(q.account), Text: "!ping " + q.text}
 	}
 	return w.sandbox.SendBatch(ctx, list)
 }
@@ -149,93 +255,16 @@ func (w *world) killed() int {
 	return n
 }
 
-// verify starts the hub once more, waits until everything asked so far is settled,
-// and checks the promise.
+// verify starts what does not run, waits until everything asked so far is settled, and checks
+// the promise.
 func (w *world) verify(ctx context.Context) error {
-	p, err := w.start(ctx, "")
-	if err != nil {
+	if err := w.startAll(ctx); err != nil {
 		return err
 	}
-	hub := scenario.NewHub(p.URL)
-	err = scenario.Until(ctx, patience, func() error { return w.check(ctx, hub) })
-	return errors.Join(err, p.Stop(15*time.Second))
-}
-
-func (w *world) check(ctx context.Context, hub *scenario.Hub) error {
-	list, err := hub.Messages(ctx, account)
-	if err != nil {
-		return err
-	}
-	var ids []string
-	event := map[string]string{}
-	for _, m := range list {
-		if q, ok := strings.CutPrefix(m.Text, "!ping "); ok && !m.FromMe {
-			if event[q] != "" {
-				return fmt.Errorf("%s is stored twice", q)
-			}
-			event[q] = m.EventID
-			ids = append(ids, m.EventID)
-		}
-	}
-	if len(ids) != len(w.asked) {
-		return fmt.Errorf("%d of %d questions are stored", len(ids), len(w.asked))
-	}
-	if err := w.checkAnswers(ctx, hub, event); err != nil {
-		return err
-	}
-	if bad := w.hook.Bad(); len(bad) > 0 {
-		return errors.New(bad[0])
-	}
-	if _, err := scenario.CheckArrivals(w.hook.Arrivals(), ids); err != nil {
-		return fmt.Errorf("webhook: %w", err)
-	}
-	lines, err := scenario.ReadLines(w.lines)
-	if err != nil {
-		return err
-	}
-	if _, err := scenario.CheckArrivals(lines, ids); err != nil {
-		return fmt.Errorf("connector: %w", err)
-	}
-	broken, err := w.sandbox.Violations(ctx)
-	if err == nil && len(broken) > 0 {
-		err = errors.New(strings.Join(broken, "; "))
+	rest := w.rest()
+	err := scenario.Until(ctx, patience, func() error { return w.check(ctx, rest) })
+	if err == nil && len(w.hubs) > 1 {
+		err = w.checkLeases(ctx)
 	}
 	return err
-}
-
-// checkAnswers: each question has one answer on the phones, and a further copy of an
-// answer came at most once for each attempt after the first, which is written down
-// before the stanza leaves.
-func (w *world) checkAnswers(ctx context.Context, hub *scenario.Hub, event map[string]string) error {
-	want := make([]string, len(w.asked))
-	for i, q := range w.asked {
-		want[i] = "pong " + q
-	}
-	var phones [][]scenario.Received
-	for i := range strangers {
-		got, err := w.sandbox.Received(ctx, stranger(i))
-		if err != nil {
-			return err
-		}
-		phones = append(phones, got)
-	}
-	if err := scenario.CheckAnswers(scenario.CountAnswers(phones...), want); err != nil {
-		return err
-	}
-	for _, list := range phones {
-		for _, m := range list {
-			if m.Copies <= 1 {
-				continue
-			}
-			q := strings.TrimPrefix(m.Text, "pong ")
-			tr, err := hub.Trace(ctx, event[q])
-			if err != nil {
-				return err
-			}
-			if len(tr.Sends) != 1 || tr.Sends[0].State != "sent" || m.Copies > tr.Sends[0].Attempt {
-				return fmt.Errorf("%s came %d times, which its sends do not account for: %+v", m.Text, m.Copies, tr.Sends)
-			}
-		}
-	}
-	return nil
 }

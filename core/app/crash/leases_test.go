@@ -1,0 +1,320 @@
+package crash
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/anishathalye/porcupine"
+	"github.com/stretchr/testify/require"
+)
+
+// journal keeps of a hub's log what it says about leases and connections. One is a hub's life:
+// a process from its start to its end.
+type journal struct {
+	mu    sync.Mutex
+	lines []line
+	tail  bytes.Buffer
+	// ended is when the process was seen to have ended; zero while it runs.
+	ended time.Time
+}
+
+// line is a line of the log.
+type line struct {
+	Time    time.Time `json:"time"`
+	Msg     string    `json:"msg"`
+	Account string    `json:"account"`
+	Epoch   uint64    `json:"epoch"`
+	Until   time.Time `json:"until"`
+	State   string    `json:"state"`
+}
+
+const (
+	msgTaken   = "account is taken"
+	msgRenewed = "account's lease is renewed"
+	msgGone    = "account is let go"
+	msgChanged = "account changed"
+)
+
+// Write takes one line at a time.
+func (j *journal) Write(b []byte) (int, error) {
+	var l line
+	if bytes.Contains(b, []byte(`"account`)) && json.Unmarshal(b, &l) != nil {
+		l = line{}
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	switch l.Msg {
+	case msgTaken, msgRenewed, msgGone, msgChanged:
+		j.lines = append(j.lines, l)
+	}
+	if j.tail.Len() > 4<<20 {
+		j.tail.Reset()
+	}
+	return j.tail.Write(b)
+}
+
+// end notes that the process has ended.
+func (j *journal) end() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.ended.IsZero() {
+		j.ended = time.Now()
+	}
+}
+
+// since returns the lines from a moment on.
+func (j *journal) since(at time.Time) []line {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	var out []line
+	for _, l := range j.lines {
+		if l.Time.After(at) {
+			out = append(out, l)
+		}
+	}
+	return out
+}
+
+// tenure is a time in which a process believed that it holds an account.
+type tenure struct {
+	life    int // which process
+	account string
+	epoch   uint64
+	// asked is when the lease was asked for: the process may have believed from then on. known
+	// is when it surely had it.
+	asked, known time.Time
+	// until is when it ceased to believe: it said so, it died, or the lease ran out by its own
+	// clock, whichever came first.
+	until time.Time
+}
+
+// slack is how exact the times are: leases are kept in whole milliseconds.
+const slack = 2 * time.Millisecond
+
+// tenures reads the journals; ttl is how long a lease lasts.
+func tenures(lives []*journal, ttl time.Duration) ([]tenure, error) {
+	var all []tenure
+	for life, j := range lives {
+		j.mu.Lock()
+		mine := map[string]*tenure{}
+		var bad error
+		for _, l := range j.lines {
+			t := mine[l.Account]
+			switch {
+			case l.Msg == msgTaken:
+				if t != nil && t.until.After(l.Time) {
+					bad = fmt.Errorf("process %d took account %s twice", life, l.Account)
+				}
+				if t != nil {
+					all = append(all, *t)
+				}
+				mine[l.Account] = &tenure{
+					life: life, account: l.Account, epoch: l.Epoch, asked: l.Until.Add(-ttl), known: l.Time, until: l.Until,
+				}
+			case t == nil || t.epoch != l.Epoch:
+			case l.Msg == msgRenewed:
+				t.until = l.Until
+			case l.Msg == msgGone && l.Time.Before(t.until):
+				t.until = l.Time
+			}
+		}
+		for _, t := range mine {
+			if !j.ended.IsZero() && j.ended.Before(t.until) {
+				t.until = j.ended
+			}
+			all = append(all, *t)
+		}
+		j.mu.Unlock()
+		if bad != nil {
+			return nil, bad
+		}
+	}
+	slices.SortFunc(all, func(a, b tenure) int {
+		return cmp.Or(cmp.Compare(a.account, b.account), a.asked.Compare(b.asked))
+	})
+	return all, nil
+}
+
+// checkTenures: no two processes believed at one time that they hold an account, no epoch was
+// given out twice, and who connected held the account.
+func checkTenures(lives []*journal, ttl time.Duration) ([]tenure, error) {
+	all, err := tenures(lives, ttl)
+	if err != nil {
+		return nil, err
+	}
+	for i := range all[1:] {
+		a, b := all[i], all[i+1]
+		switch {
+		case a.account != b.account:
+		case b.epoch <= a.epoch:
+			return nil, fmt.Errorf("account %s: epoch %d was taken after epoch %d", a.account, b.epoch, a.epoch)
+		case a.until.Sub(b.asked) > slack:
+			return nil, fmt.Errorf("account %s: process %d held it until %s (epoch %d), and process %d from %s on (epoch %d)",
+				a.account, a.life, clock(a.until), a.epoch, b.life, clock(b.asked), b.epoch)
+		}
+	}
+	for life, j := range lives {
+		for _, l := range j.since(time.Time{}) {
+			if l.Msg != msgChanged || l.State != "connecting" && l.State != "connected" {
+				continue
+			}
+			held := slices.ContainsFunc(all, func(t tenure) bool {
+				return t.life == life && t.account == l.Account && !t.asked.After(l.Time) && !l.Time.After(t.until.Add(slack))
+			})
+			if !held {
+				return nil, fmt.Errorf("account %s: process %d was %s at %s and did not hold it", l.Account, life, l.State, clock(l.Time))
+			}
+		}
+	}
+	return all, nil
+}
+
+func clock(t time.Time) string { return t.Format("15:04:05.000") }
+
+// written is something in the database that was written under an epoch.
+type written struct {
+	account string
+	epoch   uint64
+	// at is when its writer began: it was stored between then and the moment of reading.
+	at   time.Time
+	what string
+}
+
+// op is what porcupine orders: to take an account under an epoch, or to write under one.
+type op struct {
+	take  bool
+	epoch uint64
+	what  string
+}
+
+// register is an account: its lease goes up from epoch to epoch, and it is written under the
+// newest only. What an older one wrote must have come before the newer one was taken.
+func register() porcupine.Model {
+	return porcupine.Model{
+		Init: func() any { return uint64(0) },
+		Step: func(state, input, _ any) (bool, any) {
+			newest, o := state.(uint64), input.(op)
+			if o.take {
+				return o.epoch > newest, o.epoch
+			}
+			return o.epoch == newest, newest
+		},
+	}
+}
+
+// checkWrites: for each account there is one order, in agreement with the clock, of all takings
+// and writes, in which each write was made under the epoch taken last.
+func checkWrites(all []tenure, rows []written, read time.Time) error {
+	history := map[string][]porcupine.Operation{}
+	for _, t := range all {
+		history[t.account] = append(history[t.account], porcupine.Operation{
+			ClientId: t.life, Input: op{take: true, epoch: t.epoch, what: "taken"}, Call: t.asked.UnixNano(), Return: t.known.UnixNano(),
+		})
+	}
+	for _, w := range extremes(rows) {
+		history[w.account] = append(history[w.account], porcupine.Operation{
+			Input: op{epoch: w.epoch, what: w.what}, Call: w.at.Add(-slack).UnixNano(), Return: read.UnixNano(),
+		})
+	}
+	for account, ops := range history {
+		switch porcupine.CheckOperationsTimeout(register(), ops, 10*time.Second) {
+		case porcupine.Ok:
+		case porcupine.Illegal:
+			return fmt.Errorf("account %s was written under a lease that another had taken over:%s", account, story(ops))
+		default:
+			return fmt.Errorf("account %s: the order of %d operations was not found in time", account, len(ops))
+		}
+	}
+	return nil
+}
+
+// extremes are, of an account's writes under one epoch, the one that began first and the one
+// that began last: where both have their place, all between them have.
+func extremes(rows []written) []written {
+	type key struct {
+		account string
+		epoch   uint64
+	}
+	first, last := map[key]written{}, map[key]written{}
+	for _, w := range rows {
+		k := key{w.account, w.epoch}
+		if f, ok := first[k]; !ok || w.at.Before(f.at) {
+			first[k] = w
+		}
+		if l, ok := last[k]; !ok || w.at.After(l.at) {
+			last[k] = w
+		}
+	}
+	var out []written
+	for k := range first {
+		out = append(out, first[k], last[k])
+	}
+	return out
+}
+
+// story tells a history, for a message.
+func story(ops []porcupine.Operation) string {
+	slices.SortFunc(ops, func(a, b porcupine.Operation) int { return cmp.Compare(a.Call, b.Call) })
+	var text bytes.Buffer
+	for _, o := range ops {
+		in := o.Input.(op)
+		fmt.Fprintf(&text, "\n  %s epoch %d: %s", clock(time.Unix(0, o.Call)), in.epoch, in.what)
+	}
+	return text.String()
+}
+
+// life is a journal for the tests below.
+func life(t *testing.T, lines ...line) *journal {
+	j := &journal{}
+	for _, l := range lines {
+		b, err := json.Marshal(l)
+		require.NoError(t, err)
+		_, err = j.Write(b)
+		require.NoError(t, err)
+	}
+	return j
+}
+
+func TestTheLeaseCheckSeesWhatIsWrong(t *testing.T) {
+	start := time.Now()
+	at := func(ms int) time.Time { return start.Add(time.Duration(ms) * time.Millisecond) }
+	const ttl = 3 * time.Second
+	taken := func(ms int, epoch uint64) line {
+		return line{Time: at(ms + 5), Msg: msgTaken, Account: "a", Epoch: epoch, Until: at(ms).Add(ttl)}
+	}
+	renewed := func(ms int, epoch uint64) line {
+		return line{Time: at(ms + 5), Msg: msgRenewed, Account: "a", Epoch: epoch, Until: at(ms).Add(ttl)}
+	}
+	gone := func(ms int, epoch uint64) line { return line{Time: at(ms), Msg: msgGone, Account: "a", Epoch: epoch} }
+	connected := func(ms int) line { return line{Time: at(ms), Msg: msgChanged, Account: "a", State: "connected"} }
+	write := func(ms int, epoch uint64) written {
+		return written{account: "a", epoch: epoch, at: at(ms), what: "event"}
+	}
+	check := func(rows []written, lives ...*journal) error {
+		all, err := checkTenures(lives, ttl)
+		return errors.Join(err, checkWrites(all, rows, at(60_000)))
+	}
+	died := life(t, taken(0, 1), connected(20))
+	died.ended = at(1000)
+
+	good := []written{write(10, 1), write(3000, 1), write(4001, 2), write(5000, 2)}
+	// Let go and taken; run out and taken; died and taken.
+	require.NoError(t, check(good, life(t, taken(0, 1), connected(20), renewed(1000, 1), gone(3500, 1)), life(t, taken(4000, 2), connected(4100))))
+	require.NoError(t, check(good, life(t, taken(0, 1), connected(20), gone(30_000, 1)), life(t, taken(4000, 2))))
+	require.NoError(t, check(good[:1], died, life(t, taken(1001, 2))))
+
+	require.ErrorContains(t, check(nil, life(t, taken(0, 1), renewed(2000, 1)), life(t, taken(4000, 2))), "held it until")
+	require.ErrorContains(t, check(nil, life(t, taken(0, 1)), life(t, taken(1000, 2))), "held it until")
+	require.ErrorContains(t, check(nil, life(t, taken(0, 2), gone(10, 2)), life(t, taken(1000, 2))), "epoch 2 was taken after epoch 2")
+	require.ErrorContains(t, check(nil, life(t, taken(0, 1), gone(1000, 1), connected(2000))), "did not hold it")
+	require.ErrorContains(t, check(nil, life(t, taken(0, 1), taken(100, 2))), "twice")
+	require.ErrorContains(t, check([]written{write(4050, 1)}, life(t, taken(0, 1)), life(t, taken(4000, 2))), "another had taken over")
+	require.ErrorContains(t, check([]written{write(100, 3)}, life(t, taken(0, 1))), "another had taken over", "nobody took that epoch")
+}
