@@ -40,6 +40,6 @@ func newRootCommand() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(newServeCommand(), newCheckCommand(), newDemoCommand(), newSandboxCommand(), newTraceCommand(), newMigrateCommand())
+	root.AddCommand(newServeCommand(), newCheckCommand(), newDemoCommand(), newSandboxCommand(), newTraceCommand(), newMigrateCommand(), newImportLegacyCommand())
 	return root
 }

@@ -52,6 +52,8 @@ const (
 	ReasonRejected       = "login_rejected"
 	ReasonLeaseLost      = "lease_lost"
 	ReasonOwnedElsewhere = "owned_elsewhere"
+	// ReasonImported: the record was taken over from the Node service, the keys were not.
+	ReasonImported = "imported"
 )
 
 // Text says for people what a state's reason means; "" for a reason that says nothing more.
@@ -97,6 +99,8 @@ func Text(reason string) string {
 		return "WhatsApp no longer accepts this version; update Wildcat"
 	case ReasonRejected:
 		return "WhatsApp refused the login"
+	case ReasonImported:
+		return "taken over from the Node service, whose keys serve only itself; connect to pair again"
 	case ReasonLeaseLost, ReasonOwnedElsewhere:
 		return "another instance owns the account"
 	}

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -219,6 +220,31 @@ var scenarios = []scenario{
 		want: `{"ok":true,"webhooks":[{"accountId":null,"createdAt":"2026-01-31T12:00:00.005Z","events":["message"],"id":"wh_1","url":"http://a/?b&c"},{"accountId":"shop","createdAt":"2026-01-31T12:00:00.005Z","events":["receipt"],"id":"wh_2","url":"http://b"}]}`,
 	},
 	{name: "delete webhook", request: "DELETE /webhooks/wh_1", world: func(w *world) { w.hooks = []store.Webhook{{ID: "wh_1"}} }, status: 200, want: `{"message":"Webhook deleted","ok":true}`},
+	{
+		name: "media", request: "GET /media?messageId=M1&accountId=shop&chatId=9@s.whatsapp.net&limit=2&skip=1", status: 200,
+		world: func(w *world) { w.files = map[string]string{"f1": "bytes"} },
+		want:  `{"media":[{"contentType":"image/jpeg","filename":"shop_f1_1.jpg","id":"f1","length":5,"metadata":{"accountId":"shop","chatId":"9@s.whatsapp.net","messageId":"M1","ptt":false,"width":640},"uploadDate":"2026-01-31T12:00:00.005Z"}],"ok":true}`,
+		after: func(t *testing.T, w *world) {
+			require.Equal(t, store.BlobQuery{Account: "shop", Offset: 1, Limit: 2, Meta: map[string]string{"messageId": "M1", "chatId": "9@s.whatsapp.net"}}, w.blobQ)
+		},
+	},
+	{name: "media while down", request: "GET /media", world: down, status: 500, want: internal},
+	{name: "no file", request: "GET /media/nope", status: 404, want: `{"code":"media_not_found","error":"media not found","ok":false}`},
+	{name: "a file while down", request: "GET /media/f1", world: func(w *world) { w.files = map[string]string{"f1": "b"}; w.down = true }, status: 500, want: internal},
+	{name: "the file of no message", request: "GET /accounts/shop/messages/M9/media", status: 404, want: `{"code":"message_not_found","error":"Message not found","ok":false}`},
+	{
+		name: "the file of a text", request: "GET /accounts/shop/messages/M1/media", world: func(w *world) { w.messages = []store.Message{message("M1")} },
+		status: 404, want: `{"code":"no_media","error":"Message has no media","ok":false}`,
+	},
+	{
+		name: "messages of a chat", request: "GET /accounts/shop/chats/919547400579/messages?limit=1&offset=0&after=1769860000&before=1769870000",
+		world: func(w *world) { w.messages = []store.Message{message("M1"), message("M2")} }, status: 200,
+		want: `{"messages":[{"_id":"ev_M1",` + message1 + `],"ok":true,"pagination":{"hasMore":true,"limit":1,"offset":0,"total":2}}`,
+		after: func(t *testing.T, w *world) {
+			require.Equal(t, store.MessageQuery{Account: "shop", Chat: "919547400579@s.whatsapp.net", Limit: 1, After: time.Unix(1769860000, 0), Before: time.Unix(1769870000, 0)}, w.query)
+		},
+	},
+	{name: "messages of a chat since never", request: "GET /accounts/shop/chats/9@lid/messages?after=never", status: 400, want: `{"code":"invalid_time","error":"before and after must be times in unix seconds, or such as 2026-01-31T12:00:00Z","ok":false}`},
 	{name: "delete no webhook", request: "DELETE /webhooks/wh_1", status: 404, want: `{"code":"webhook_not_found","error":"Webhook not found","ok":false}`},
 }
 

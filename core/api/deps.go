@@ -19,6 +19,7 @@ type Deps struct {
 	Accounts   Accounts
 	Sender     Sender
 	Messages   Messages
+	Blobs      Blobs
 	Webhooks   Webhooks
 	Deliveries Deliveries
 	Tracer     Tracer
@@ -67,6 +68,12 @@ type Sender interface {
 // Messages reads stored messages.
 type Messages interface {
 	store.Messages
+}
+
+// Blobs reads stored files, as store.Blobs does.
+type Blobs interface {
+	OpenBlob(ctx context.Context, id string) (io.ReadSeekCloser, store.BlobInfo, error)
+	ListBlobs(ctx context.Context, q store.BlobQuery) ([]store.BlobInfo, error)
 }
 
 // Webhooks are the registered webhooks, as *connector.Registry keeps them.

@@ -92,6 +92,8 @@ var (
 	errWithdrawn      = &failure{status: http.StatusServiceUnavailable, text: "message was not sent: WhatsApp could not be reached in time", code: "not_sent"}
 	errUncertain      = &failure{status: http.StatusGatewayTimeout, text: "WhatsApp has not confirmed the message: it may have been sent", code: "send_uncertain"}
 	errMessage        = absent("Message not found", "message_not_found")
+	errMedia          = absent("media not found", "media_not_found")
+	errNoMedia        = absent("Message has no media", "no_media")
 	errURLRequired    = bad("url is required and must be a string", "url_required")
 	errURL            = bad("invalid URL", "invalid_url")
 	errURLScheme      = bad("only http/https URLs are allowed", "invalid_url_scheme")
@@ -105,6 +107,7 @@ var (
 	errDeliveryQueued = &failure{status: http.StatusConflict, text: "Delivery is queued already", code: "delivery_queued"}
 	errDeliveryState  = bad("state must be queued, ok, dead, parked or cancelled", "invalid_state")
 	errSince          = bad("since must be a time such as 2026-01-31T12:00:00Z, or unix seconds", "invalid_since")
+	errBounds         = bad("before and after must be times in unix seconds, or such as 2026-01-31T12:00:00Z", "invalid_time")
 	errPeer           = &failure{status: http.StatusServiceUnavailable, text: "the hub that holds this account does not answer: try again in a moment", code: "hub_unreachable"}
 	errMoving         = &failure{status: http.StatusServiceUnavailable, text: "the account is moving to another hub: try again in a moment", code: "account_moving"}
 	errClientClosed   = &failure{status: statusClosed, text: "client closed the request", code: "client_closed"}

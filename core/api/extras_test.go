@@ -129,6 +129,40 @@ func TestMediaMessagesKeepTheOldShape(t *testing.T) {
 		"participant":"5@lid","senderPn":"55@s.whatsapp.net","senderLid":null,"mediaStatus":"pending"}`, string(got))
 }
 
+func TestAFileIsServedWithWhatABrowserMustKnow(t *testing.T) {
+	r := newRig(t)
+	r.files = map[string]string{"f1": "0123456789"}
+	m := message("M1")
+	m.Message.Media = &sdk.Media{ID: "f1"}
+	r.messages = []store.Message{m}
+	for _, path := range []string{"/media/f1", "/v1/media/f1", "/accounts/shop/messages/M1/media"} {
+		rec := r.do("GET "+path, "")
+		require.Equal(t, 200, rec.Code)
+		require.Equal(t, "0123456789", rec.Body.String())
+		for name, want := range map[string]string{
+			"Content-Type": "image/jpeg", "Content-Length": "10", "Content-Disposition": `inline; filename="shop_f1_1.jpg"`,
+			"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "default-src 'none'; sandbox", "Etag": `"ab12"`,
+		} {
+			require.Equal(t, want, rec.Header().Get(name), name)
+		}
+		rec = r.do("GET "+path, "", "Range: bytes=2-4")
+		require.Equal(t, 206, rec.Code)
+		require.Equal(t, "234", rec.Body.String())
+		require.Equal(t, "bytes 2-4/10", rec.Header().Get("Content-Range"))
+		require.Equal(t, 304, r.do("GET "+path, "", `If-None-Match: "ab12"`).Code)
+	}
+}
+
+func TestNamesAndTypesOfFilesDoNoHarm(t *testing.T) {
+	require.Equal(t, "inline", disposition(""))
+	require.Equal(t, `inline; filename="a b.pdf"`, disposition("a b.pdf"))
+	require.NotContains(t, disposition("a\r\nSet-Cookie: x\"y.pdf"), "\n")
+	require.Equal(t, "audio/ogg; codecs=opus", contentType("audio/ogg; codecs=opus"))
+	for _, bad := range []string{"", "jpeg", "text/html\r\nX: y", "a/b; c"} {
+		require.Equal(t, "application/octet-stream", contentType(bad))
+	}
+}
+
 func TestAddresses(t *testing.T) {
 	for in, want := range map[string]string{
 		"919547400579@s.whatsapp.net": "919547400579@s.whatsapp.net", "123-456@g.us": "123-456@g.us", "120363012345678901@g.us": "120363012345678901@g.us",

@@ -42,6 +42,8 @@ type world struct {
 
 	messages   []store.Message
 	query      store.MessageQuery
+	files      map[string]string
+	blobQ      store.BlobQuery
 	hooks      []store.Webhook
 	hookErr    error
 	deliveries []store.Delivery
@@ -152,6 +154,33 @@ func (w *world) ListMessages(_ context.Context, q store.MessageQuery) ([]store.M
 	return w.messages[min(q.Offset, end):end], len(w.messages), w.enter()
 }
 
+func (w *world) OpenBlob(_ context.Context, id string) (io.ReadSeekCloser, store.BlobInfo, error) {
+	content, found := w.files[id]
+	if !found {
+		return nil, store.BlobInfo{}, errors.Join(w.enter(), fmt.Errorf("blob: %w", store.ErrNotFound))
+	}
+	return struct {
+		io.ReadSeeker
+		io.Closer
+	}{strings.NewReader(content), io.NopCloser(nil)}, w.file(id), w.enter()
+}
+
+func (w *world) file(id string) store.BlobInfo {
+	return store.BlobInfo{
+		ID: id, Account: "shop", Name: "shop_" + id + "_1.jpg", MIME: "image/jpeg", Size: int64(len(w.files[id])), SHA256: "ab12", CreatedAt: noon,
+		Meta: map[string]string{"messageId": "M1", "chatId": "9@s.whatsapp.net", "width": "640", "ptt": "false"},
+	}
+}
+
+func (w *world) ListBlobs(_ context.Context, q store.BlobQuery) ([]store.BlobInfo, error) {
+	w.blobQ = q
+	var list []store.BlobInfo
+	for id := range w.files {
+		list = append(list, w.file(id))
+	}
+	return list, w.enter()
+}
+
 func (w *world) AddWebhook(_ context.Context, hook store.Webhook) (store.Webhook, bool, error) {
 	if w.hookErr != nil {
 		return hook, false, w.hookErr
@@ -221,7 +250,7 @@ func newRig(t *testing.T, change ...func(*Config)) *rig {
 	}
 	w, logs, reg := newWorld(), &bytes.Buffer{}, prometheus.NewRegistry()
 	s, err := New(cfg, Deps{
-		Accounts: w, Sender: w, Messages: w, Webhooks: w, Deliveries: w, Tracer: w, Connectors: w, Rules: w, Health: w,
+		Accounts: w, Sender: w, Messages: w, Blobs: w, Webhooks: w, Deliveries: w, Tracer: w, Connectors: w, Rules: w, Health: w,
 		Gatherer: reg, Registerer: reg, Now: func() time.Time { return noon },
 		Logger: slog.New(slog.NewTextHandler(logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Rand:   strings.NewReader(strings.Repeat("deterministic", 100)),

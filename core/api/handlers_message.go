@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"math"
 	"net/http"
 	"regexp"
 	"unicode/utf8"
@@ -125,6 +126,36 @@ func (s *Server) listMessages(c *gin.Context) error {
 	}
 	return ok(c, gin.H{"ok": true, "messages": messages, "pagination": gin.H{
 		"skip": skip, "limit": limit, "total": total, "hasMore": skip+len(rows) < total,
+	}})
+}
+
+func (s *Server) listChatMessages(c *gin.Context) error {
+	id, err := accountParam(c)
+	if err != nil {
+		return err
+	}
+	limit, _ := page(c)
+	q := store.MessageQuery{Account: id, Chat: c.Param("chatId"), Limit: limit, Offset: number(c, "offset", 0, 0, math.MaxInt32)}
+	if chat, isJID := parseJID(q.Chat); isJID {
+		q.Chat = chat
+	}
+	var valid [2]bool
+	q.After, valid[0] = when(c, "after")
+	q.Before, valid[1] = when(c, "before")
+	if !valid[0] || !valid[1] {
+		return errBounds
+	}
+	rows, total, err := s.deps.Messages.ListMessages(c.Request.Context(), q)
+	if err != nil {
+		return err
+	}
+	messages := make([]legacyMessage, len(rows))
+	for i, m := range rows {
+		messages[i] = legacy(m)
+		messages[i].ID = m.EventID
+	}
+	return ok(c, gin.H{"ok": true, "messages": messages, "pagination": gin.H{
+		"total": total, "limit": limit, "offset": q.Offset, "hasMore": q.Offset+len(rows) < total,
 	}})
 }
 

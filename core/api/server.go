@@ -52,7 +52,7 @@ type Server struct {
 // New builds the API; it listens only after Start.
 func New(cfg Config, deps Deps) (*Server, error) {
 	for name, missing := range map[string]bool{
-		"accounts": deps.Accounts == nil, "sender": deps.Sender == nil, "messages": deps.Messages == nil,
+		"accounts": deps.Accounts == nil, "sender": deps.Sender == nil, "messages": deps.Messages == nil, "blobs": deps.Blobs == nil,
 		"webhooks": deps.Webhooks == nil, "deliveries": deps.Deliveries == nil, "tracer": deps.Tracer == nil,
 		"connectors": deps.Connectors == nil, "rules": deps.Rules == nil, "health": deps.Health == nil,
 		"gatherer": deps.Gatherer == nil, "registerer": deps.Registerer == nil,

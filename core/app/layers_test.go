@@ -49,9 +49,11 @@ var allowed = map[string][]string{
 	"core/simulator/control/page": {"core/simulator"},
 	"core/simulator/seed":         {"core/simulator"},
 	"core/scenario":               {},
-	"core/migrate":                {"core/store", "core/store/sqlite", "core/store/mongo", "core/devices", "core/devices/rows", "sdk"},
+	"core/legacy":                 {"core/config", "core/store", "core/whatsapp", "sdk"},
+	"core/legacy/legacytest":      {},
+	"core/migrate":                {"core/legacy", "core/pipeline", "core/store", "core/store/sqlite", "core/store/mongo", "core/devices", "core/devices/rows", "sdk"},
 	"core/app":                    {"core/", "plugins", "sdk"},
-	"cmd/wildcat":                 {"core/app", "core/config", "core/migrate", "core/store/mongo", "core/simulator", "core/simulator/", "core/scenario"},
+	"cmd/wildcat":                 {"core/app", "core/config", "core/legacy", "core/migrate", "core/store", "core/store/mongo", "core/simulator", "core/simulator/", "core/scenario"},
 	"cmd/wildcat-bench":           {"core/", "plugins", "sdk"},
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"os"
 	"os/exec"
@@ -18,7 +19,9 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/wildcathub/wildcat/core/legacy/legacytest"
 	"github.com/wildcathub/wildcat/core/scenario"
+	"github.com/wildcathub/wildcat/core/store/mongo"
 )
 
 // The stories drive the real binary, built once, against the simulator in a process
@@ -69,6 +72,12 @@ func TestStories(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
 		Condition: func(cond string) (bool, error) {
+			if cond == "mongo" { // a server to test with
+				if os.Getenv("MONGODB_URI") == "" && os.Getenv("REQUIRE_MONGO") != "" {
+					return false, errors.New("REQUIRE_MONGO is set and MONGODB_URI is not")
+				}
+				return os.Getenv("MONGODB_URI") != "", nil
+			}
 			if cond == "netns" { // a network of one's own, with nothing in it
 				return runtime.GOOS == "linux" && exec.Command("unshare", "-n", "true").Run() == nil, nil
 			}
@@ -115,6 +124,9 @@ func TestStories(t *testing.T) {
 			"template":       templateCmd,
 			"copy-folder":    copyFolder,
 			"vacuum-into":    vacuumInto,
+			"scan":           scanCmd,
+			"keep":           keepCmd,
+			"legacy":         legacyCmd,
 		},
 	})
 }
@@ -187,6 +199,36 @@ func pairCmd(ts *testscript.TestScript, neg bool, args []string) {
 	want(ts, neg, args, 2, "pair account number")
 	ctx := context.Background()
 	ts.Check(scenario.Pair(ctx, scenario.NewHub(ts.Getenv("HUB")), scenario.NewSandbox(ts.Getenv("SANDBOX")), args[0], args[1]))
+}
+
+// scan account number: of an account that is pairing already.
+func scanCmd(ts *testscript.TestScript, neg bool, args []string) {
+	want(ts, neg, args, 2, "scan account number")
+	ts.Check(scenario.Scan(context.Background(), scenario.NewHub(ts.Getenv("HUB")), scenario.NewSandbox(ts.Getenv("SANDBOX")), args[0], args[1]))
+}
+
+// keep name regexp: keeps what the regexp's group matches in the last output.
+func keepCmd(ts *testscript.TestScript, neg bool, args []string) {
+	want(ts, neg, args, 2, "keep name regexp")
+	m := regexp.MustCompile(args[1]).FindStringSubmatch(ts.ReadFile("stdout"))
+	if m == nil {
+		ts.Fatalf("no match")
+	}
+	ts.Setenv(args[0], m[1])
+}
+
+// legacy webhook…: the database of a Node service, $LEGACY at
+// $MONGO, with a file $VOICE; and $TARGET, a name that is free.
+func legacyCmd(ts *testscript.TestScript, _ bool, args []string) {
+	ctx, uri := context.Background(), os.Getenv("MONGODB_URI")
+	ts.Setenv("MONGO", uri)
+	for _, name := range []string{"LEGACY", "TARGET"} {
+		database := fmt.Sprintf("wildcat_test_%016x", rand.Uint64())
+		ts.Setenv(name, database)
+		ts.Defer(func() { ts.Check(mongo.Drop(ctx, uri, database)) })
+	}
+	ts.Setenv("VOICE", legacytest.VoiceID())
+	ts.Check(legacytest.Fill(ctx, uri, ts.Getenv("LEGACY"), args...))
 }
 
 // phoneSend from to text [times]: %d in the text is the number of the message.

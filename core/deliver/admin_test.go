@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -313,70 +311,6 @@ func TestFlappingEndpointGetsEverythingOnceItStands(t *testing.T) {
 		time.Sleep(5 * time.Minute)
 		require.Equal(t, 1000, f.count(epA, store.DeliveryOK))
 		require.Zero(t, f.count(epA, store.DeliveryDead))
-	})
-}
-
-func TestDeliveryThatKillsTheProcessIsBuried(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := newFakeStore()
-		path := filepath.Join(t.TempDir(), "inflight")
-		ds, _ := f.settle(time.Now(), "acc", "c", 1, epA)
-		f.settle(time.Now(), "acc", "c", 2, epA)
-		for range poisonCrashes {
-			o := newOutbox(t, f, Config{Journal: path, Grace: time.Millisecond}, Endpoint{ID: epA, Connector: connector(1, func(ctx context.Context, _ sdk.Delivery) sdk.Result {
-				<-ctx.Done()
-				return sdk.Result{}
-			})})
-			time.Sleep(time.Second)
-			left, err := os.ReadFile(path) // what a SIGKILL would leave behind
-			require.NoError(t, err)
-			require.Equal(t, []string{ds[0].ID}, journaled(left))
-			stop(t, o)
-			require.NoError(t, os.WriteFile(path, left, 0o600))
-		}
-		c := connector(1, nil)
-		o := newOutbox(t, f, Config{Journal: path}, Endpoint{ID: epA, Connector: c})
-		time.Sleep(time.Second)
-		d := f.row(ds[0].ID)
-		require.Equal(t, store.DeliveryDead, d.State)
-		require.Equal(t, reasonPoison, d.Reason)
-		require.Len(t, c.log(), 1)
-		require.EqualValues(t, 2, c.log()[0].seq)
-		stop(t, o)
-		left, err := os.ReadFile(path)
-		require.NoError(t, err)
-		require.Empty(t, journaled(left), "a clean stop leaves no suspects")
-	})
-}
-
-func TestSuspectsAreTriedApart(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := newFakeStore()
-		for chat := range 20 {
-			ds, _ := f.settle(time.Now(), "acc", fmt.Sprint(chat), 1, epA)
-			if chat < 10 {
-				require.NoError(t, f.NoteCrash(t.Context(), []string{ds[0].ID}))
-			}
-		}
-		c := connector(16, func(context.Context, sdk.Delivery) sdk.Result {
-			time.Sleep(100 * time.Millisecond)
-			return sdk.Result{Status: sdk.OK}
-		})
-		path := filepath.Join(t.TempDir(), "inflight")
-		o := newOutbox(t, f, Config{Journal: path}, Endpoint{ID: epA, Connector: c})
-		defer stop(t, o)
-		for range 40 {
-			time.Sleep(50 * time.Millisecond)
-			left, err := os.ReadFile(path)
-			require.NoError(t, err)
-			suspects := 0
-			for _, id := range journaled(left) {
-				suspects += f.row(id).Crashes
-			}
-			require.LessOrEqual(t, suspects, 1)
-		}
-		time.Sleep(time.Second)
-		require.Equal(t, 20, f.count(epA, store.DeliveryOK))
 	})
 }
 

@@ -49,10 +49,7 @@ func (o *Outbox) one(ctx context.Context, j job) {
 	var res sdk.Result
 	var readErr error
 	own := true // the result is ours, the connector was not asked
-	switch {
-	case it.crashes >= poisonCrashes:
-		res = sdk.Result{Status: sdk.Reject, Reason: reasonPoison}
-	case ev == nil:
+	if ev == nil {
 		var stored store.StoredEvent
 		stored, readErr = o.events.Event(ctx, it.eventID)
 		ev = stored.Event
@@ -66,9 +63,6 @@ func (o *Outbox) one(ctx context.Context, j job) {
 	}
 	a := attempt{at: start, took: o.now().Sub(start), result: res, probe: j.probe, own: own}
 	cancelled := errors.Is(ctx.Err(), context.Canceled) && res.Status == sdk.Retry
-	if o.journal != nil {
-		o.journal.clear(j.slot)
-	}
 	if readErr != nil || cancelled {
 		o.giveBack(j, readErr, a)
 		return
@@ -109,9 +103,6 @@ func (o *Outbox) giveBack(j job, err error, a attempt) {
 // landed takes a delivery out of the flight counts.
 func (o *Outbox) landed(j job) {
 	j.it.flying, j.it.cancel = false, nil
-	if o.suspect == j.it {
-		o.suspect = nil
-	}
 	j.lane.flying--
 	j.ep.flying--
 	o.flying--

@@ -42,10 +42,6 @@ type Config struct {
 	DisableAfter time.Duration
 	// Grace is how long Stop lets attempts under way finish. Default 7s.
 	Grace time.Duration
-	// Journal is the file in which attempts under way are noted, so that a delivery
-	// that keeps killing the process is recognised after a restart; "" keeps none.
-	// It is not fsynced: it need only survive the process, not the machine.
-	Journal string
 }
 
 func (c *Config) setDefaults() {
@@ -78,7 +74,6 @@ type Store interface {
 	RequeueDelivery(ctx context.Context, id string, due time.Time) (store.Delivery, error)
 	MoveDeliveries(ctx context.Context, endpoint string, from, to store.DeliveryState, reason string, at time.Time) (int, error)
 	CountDeliveries(ctx context.Context, endpoint string) (map[store.DeliveryState]int, time.Time, error)
-	NoteCrash(ctx context.Context, ids []string) error
 	store.Endpoints
 }
 

@@ -7,13 +7,6 @@ import (
 	"github.com/wildcathub/wildcat/core/config"
 )
 
-const (
-	// suspectTrial is how long a suspect is alone: what kills a process does so at once.
-	suspectTrial = 2 * time.Second
-	// suspectPause is how long another one waits before it asks again.
-	suspectPause = 20 * time.Millisecond
-)
-
 // dispatcher starts attempts whenever something may have become due. ctx ends it;
 // attemptCtx is what attempts run under.
 func (o *Outbox) dispatcher(ctx, attemptCtx context.Context) {
@@ -98,7 +91,6 @@ type job struct {
 	it      *item
 	probe   bool
 	ordered bool
-	slot    int // in the journal
 }
 
 // free reports whether the endpoint may have one more attempt under way. No endpoint
@@ -128,7 +120,7 @@ func (o *Outbox) pick(ep *endpoint, now time.Time) (job, bool) {
 			continue
 		}
 		it, _ := l.next(now, ep.Ordering)
-		if it == nil || o.hold(it, now) {
+		if it == nil {
 			o.refill(l)
 			ep.place(l, now)
 			continue
@@ -147,7 +139,7 @@ func (o *Outbox) pickProbe(ep *endpoint, now time.Time) (job, bool) {
 		if o.strange(ep, l, now) {
 			continue
 		}
-		if it, _ := l.next(now, ep.Ordering); it != nil && !o.hold(it, now) {
+		if it, _ := l.next(now, ep.Ordering); it != nil {
 			j := o.launch(ep, l, it, now)
 			j.probe = true
 			return j, true
@@ -169,17 +161,6 @@ func (o *Outbox) pickProbe(ep *endpoint, now time.Time) (job, bool) {
 	return j, true
 }
 
-// hold puts a suspect off while another one is being tried: a delivery that was in
-// flight when the process died is tried apart from the others that were, so that at
-// most one of them can be blamed for the next death, and none only for having been near.
-func (o *Outbox) hold(it *item, now time.Time) bool {
-	if it.crashes == 0 || it.crashes >= poisonCrashes || o.suspect == nil || now.Sub(o.suspectAt) >= suspectTrial {
-		return false
-	}
-	it.due = now.Add(suspectPause)
-	return true
-}
-
 // shift takes the first ready lane.
 func (ep *endpoint) shift() *lane {
 	l := ep.ready[0]
@@ -195,13 +176,7 @@ func (o *Outbox) launch(ep *endpoint, l *lane, it *item, now time.Time) job {
 	ep.flying++
 	o.flying++
 	o.attempts.Add(1)
-	if it.crashes > 0 {
-		o.suspect, o.suspectAt = it, now
-	}
-	j := job{ep: ep, lane: l, it: it, ordered: l.ordered(it), slot: -1}
-	if o.journal != nil {
-		j.slot = o.journal.note(it.id)
-	}
+	j := job{ep: ep, lane: l, it: it, ordered: l.ordered(it)}
 	if l.fresh() <= laneLow {
 		o.refill(l)
 	}

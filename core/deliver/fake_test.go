@@ -29,7 +29,6 @@ type fakeStore struct {
 	endpoints map[string]store.EndpointState
 	down      bool
 	bulks     []int
-	crashes   []string
 }
 
 func newFakeStore() *fakeStore {
@@ -206,18 +205,6 @@ func (f *fakeStore) CountDeliveries(_ context.Context, endpoint string) (map[sto
 		}
 	}
 	return by, oldest, nil
-}
-
-func (f *fakeStore) NoteCrash(_ context.Context, ids []string) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for _, id := range ids {
-		if d := f.rows[id]; d != nil && d.State == store.DeliveryQueued {
-			d.Crashes++
-		}
-	}
-	f.crashes = append(f.crashes, ids...)
-	return nil
 }
 
 func (f *fakeStore) SaveEndpoint(_ context.Context, e store.EndpointState) error {

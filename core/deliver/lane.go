@@ -28,7 +28,6 @@ type item struct {
 	seq, prev   uint64
 	generation  int
 	attempt     int
-	crashes     int
 	stepped     bool
 	due         time.Time
 	created     time.Time
@@ -180,7 +179,7 @@ var _ heap.Interface = (*waiting)(nil)
 func newItem(d *store.Delivery) *item {
 	it := &item{
 		id: d.ID, eventID: d.EventID, seq: d.Seq, prev: d.Prev,
-		generation: d.Generation, attempt: d.Attempt, crashes: d.Crashes,
+		generation: d.Generation, attempt: d.Attempt,
 		// A replay comes after its successors: it does not hold up what is new.
 		stepped: d.Stepped || d.Generation > 0, due: d.Due, created: d.CreatedAt,
 	}

@@ -106,7 +106,7 @@ func class(r sdk.Result) string {
 // known keeps the reasons whose number is bounded.
 func known(reason string) string {
 	switch reason {
-	case reasonExhausted, reasonPanic, reasonPoison, reasonGone,
+	case reasonExhausted, reasonPanic, reasonGone,
 		"timeout", "network", "dns", "tls", "redirect", "egress_blocked", "aborted", "gone",
 		"bad_request", "unauthorized", "forbidden", "not_found", "rate_limited", "unavailable",
 		"server_error", "client_error", "rejected":

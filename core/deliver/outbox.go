@@ -35,7 +35,6 @@ type Outbox struct {
 	shared  bool
 	lease   func(account string, epoch uint64) bool // Deps.Leased
 	metrics *metrics
-	journal *journal
 
 	dispatchWake chan struct{}
 	controlWake  chan struct{}
@@ -49,9 +48,7 @@ type Outbox struct {
 	states    map[string]store.EndpointState
 	flying    int
 	unflushed int
-	held      int   // bytes
-	suspect   *item // on trial, since suspectAt; see hold
-	suspectAt time.Time
+	held      int // bytes
 	loads     []*lane
 	loading   int
 	pending   []finished
@@ -100,9 +97,6 @@ func (o *Outbox) Start(ctx context.Context) error {
 	states, err := o.store.EndpointStates(ctx)
 	if err != nil {
 		return fmt.Errorf("read endpoint states: %w", err)
-	}
-	if err := o.openJournal(ctx); err != nil {
-		return err
 	}
 	base := context.WithoutCancel(ctx)
 	ioCtx, io := context.WithCancel(base)
@@ -169,9 +163,6 @@ func (o *Outbox) Stop(ctx context.Context) error {
 		errs = append(errs, fmt.Errorf("%d outcomes were not written: these deliveries will be repeated", n))
 	}
 	o.mu.Unlock()
-	if o.journal != nil {
-		errs = append(errs, o.journal.close(len(errs) == 0))
-	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("stop delivery: %w", err)
 	}

@@ -14,16 +14,12 @@ const (
 	maxAfter = 24 * time.Hour
 	// maxBody is how much of a receiver's answer is kept.
 	maxBody = 4 << 10
-	// poisonCrashes is how many takeovers may find a delivery in flight: the first
-	// among others, the rest as the one suspect on trial (see hold).
-	poisonCrashes = 3
 )
 
 // The reasons that this package itself gives.
 const (
 	reasonExhausted = "exhausted"
 	reasonPanic     = "panic"
-	reasonPoison    = "poison"
 	reasonGone      = "event_gone"
 	reasonNoSuccess = "no_success"
 )

@@ -171,11 +171,3 @@ func TestBreaker(t *testing.T) {
 		}
 	}
 }
-
-func TestJournalReadsWhatItWrote(t *testing.T) {
-	require.Empty(t, journaled(nil))
-	require.Empty(t, journaled(make([]byte, 3*slotSize)))
-	data := make([]byte, 3*slotSize+5)
-	copy(data[slotSize:], "abc")
-	require.Equal(t, []string{"abc"}, journaled(data))
-}

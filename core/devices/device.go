@@ -59,7 +59,7 @@ func (d *Device) dress() {
 	if !ok || inner == store.AllSessionSpecificStores(d.g) {
 		return // not paired yet, or dressed already: others may be reading the fields
 	}
-	d.g.inner, d.g.lids = inner, d.c.backend.LIDMap()
+	d.g.inner, d.g.lids = d.c.backend.Front(inner, *dev.ID), d.c.backend.LIDMap()
 	d.g.own = map[string]bool{dev.ID.SignalAddress().String(): true}
 	if !dev.LID.IsEmpty() {
 		d.g.own[dev.LID.SignalAddress().String()] = true

@@ -55,6 +55,8 @@ type backend interface {
 	// Device loads a device; nil if there is none.
 	Device(ctx context.Context, jid types.JID, o Owner) (*store.Device, error)
 	New(o Owner) *store.Device
+	// Front is put between a device's stores and the guard, once for each load of the device.
+	Front(inner store.AllSessionSpecificStores, jid types.JID) store.AllSessionSpecificStores
 	Delete(ctx context.Context, jid types.JID, o Owner) error
 	List(ctx context.Context) ([]types.JID, error)
 	// LIDMap is the map of phone numbers and LIDs that devices loaded now share.

@@ -101,6 +101,11 @@ func (b *sqliteBackend) Device(ctx context.Context, jid types.JID, _ Owner) (*st
 // New implements backend.
 func (b *sqliteBackend) New(Owner) *store.Device { return b.inner.NewDevice() }
 
+// Front implements backend.
+func (b *sqliteBackend) Front(inner store.AllSessionSpecificStores, jid types.JID) store.AllSessionSpecificStores {
+	return newKnown(inner, b.db, jid)
+}
+
 // Delete implements backend.
 func (b *sqliteBackend) Delete(ctx context.Context, jid types.JID, _ Owner) error {
 	return b.inner.DeleteDevice(ctx, &store.Device{ID: &jid})

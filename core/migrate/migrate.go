@@ -1,5 +1,6 @@
 // Package migrate moves all that a hub has stored between SQLite and MongoDB, device keys
-// and files included, so that nobody pairs again. It owns the order, the marks that tell
+// and files included, so that nobody pairs again; and takes over what the Node.js service
+// before it has stored (Import). It owns the order, the marks that tell
 // an unfinished move from a whole one, and the comparison at the end; it does not own how
 // records are read and written (store.Transfer, package devices).
 //
@@ -42,6 +43,7 @@ const (
 	namespace = "migration"
 	sourceKey = "source"
 	idKey     = "id"
+	importKey = "import"
 	// leaseName keeps hubs and other moves away from a database that is shared.
 	leaseName = "migration"
 	leaseTTL  = 5 * time.Minute
@@ -72,7 +74,7 @@ type move struct {
 	// epoch is the highest that was seen: the next owner of an account must be above it.
 	epoch  uint64
 	owners map[string]devices.Owner // by device
-	leases []*guard
+	guards
 }
 
 // Run copies all that from has into to, and compares them. If the move was finished
@@ -84,7 +86,7 @@ func Run(ctx context.Context, from, to *Side, opts Options) (Report, error) {
 	if opts.Progress == nil {
 		opts.Progress = func(string, int) {}
 	}
-	m := &move{from: from, to: to, opts: opts, owners: map[string]devices.Owner{}}
+	m := &move{from: from, to: to, opts: opts, owners: map[string]devices.Owner{}, guards: guards{now: opts.Now}}
 	report, err := m.run(ctx)
 	return report, errors.Join(err, m.release(context.WithoutCancel(ctx)))
 }
@@ -135,7 +137,7 @@ func (m *move) begin(ctx context.Context) (mark, error) {
 	if err != nil {
 		return mark{}, fmt.Errorf("name the source: %w", err)
 	}
-	have, err := readMark(ctx, m.to.Store)
+	have, err := readMark(ctx, m.to.Store, sourceKey)
 	switch {
 	case err == nil && have.ID != string(id):
 		return mark{}, fmt.Errorf("%s: %w: a move from another database", m.to.Name, ErrForeign)
@@ -152,9 +154,13 @@ func (m *move) begin(ctx context.Context) (mark, error) {
 }
 
 func (m *move) write(ctx context.Context, have mark) error {
+	return writeMark(ctx, m.to.Store, sourceKey, have)
+}
+
+func writeMark(ctx context.Context, s store.KV, key string, have mark) error {
 	b, err := json.Marshal(have)
 	if err == nil {
-		err = m.to.Store.SetKV(ctx, namespace, sourceKey, b, 0)
+		err = s.SetKV(ctx, namespace, key, b, 0)
 	}
 	if err != nil {
 		return fmt.Errorf("mark the target: %w", err)
@@ -162,9 +168,9 @@ func (m *move) write(ctx context.Context, have mark) error {
 	return nil
 }
 
-func readMark(ctx context.Context, s store.KV) (mark, error) {
+func readMark(ctx context.Context, s store.KV, key string) (mark, error) {
 	var have mark
-	b, err := s.GetKV(ctx, namespace, sourceKey)
+	b, err := s.GetKV(ctx, namespace, key)
 	if err != nil {
 		return have, err
 	}
@@ -189,14 +195,17 @@ func Check(ctx context.Context, s store.Store) error {
 }
 
 func checkMark(ctx context.Context, s store.KV) error {
-	have, err := readMark(ctx, s)
-	switch {
-	case errors.Is(err, store.ErrNotFound), err == nil && have.Done:
-		return nil
-	case err != nil:
-		return err
+	for key, command := range map[string]string{sourceKey: "wildcat migrate", importKey: "wildcat import-legacy"} {
+		have, err := readMark(ctx, s, key)
+		switch {
+		case errors.Is(err, store.ErrNotFound), err == nil && have.Done:
+		case err != nil:
+			return err
+		default:
+			return fmt.Errorf("%w: run %s again, or use another database", ErrUnfinished, command)
+		}
 	}
-	return fmt.Errorf("%w: run wildcat migrate again, or use another database", ErrUnfinished)
+	return nil
 }
 
 // checkEmpty refuses a target that holds anything but leases.

@@ -118,12 +118,15 @@ type guard struct {
 // renewEvery is how often a lease is prolonged.
 const renewEvery = 30 * time.Second
 
+// guards are those of a run.
+type guards struct {
+	now  func() time.Time
+	held []*guard
+}
+
 // take claims a shared database, and refuses it if a hub has a lease. The owner's name is
 // that of the file on the other side, whose folder's lock proves that a predecessor is dead.
 func (m *move) take(ctx context.Context, s *Side) error {
-	if !s.Shared {
-		return nil
-	}
 	other := m.from
 	if other == s {
 		other = m.to
@@ -133,14 +136,22 @@ func (m *move) take(ctx context.Context, s *Side) error {
 		return err
 	}
 	sum := sha256.Sum256([]byte(path))
-	l, err := s.Store.AcquireLease(ctx, leaseName, "migrate "+hex.EncodeToString(sum[:8]), leaseTTL)
+	return m.claim(ctx, s, "migrate "+hex.EncodeToString(sum[:8]))
+}
+
+// claim claims a shared database for an owner, and refuses it if a hub has a lease.
+func (g *guards) claim(ctx context.Context, s *Side, owner string) error {
+	if !s.Shared {
+		return nil
+	}
+	l, err := s.Store.AcquireLease(ctx, leaseName, owner, leaseTTL)
 	if errors.Is(err, store.ErrStale) {
 		return fmt.Errorf("%s: %w: another move runs, or was killed less than %s ago", s.Name, ErrInUse, leaseTTL)
 	}
 	if err != nil {
 		return err
 	}
-	m.leases = append(m.leases, &guard{side: s, lease: l, renewed: m.opts.Now()})
+	g.held = append(g.held, &guard{side: s, lease: l, renewed: g.now()})
 	held, err := s.Store.ListLeases(ctx, "")
 	if err != nil {
 		return err
@@ -155,27 +166,27 @@ func (m *move) take(ctx context.Context, s *Side) error {
 }
 
 // touch prolongs the leases from time to time.
-func (m *move) touch(ctx context.Context) error {
-	now := m.opts.Now()
-	for _, g := range m.leases {
-		if now.Sub(g.renewed) < renewEvery {
+func (g *guards) touch(ctx context.Context) error {
+	now := g.now()
+	for _, h := range g.held {
+		if now.Sub(h.renewed) < renewEvery {
 			continue
 		}
-		l, err := g.side.Store.RenewLease(ctx, g.lease, leaseTTL)
+		l, err := h.side.Store.RenewLease(ctx, h.lease, leaseTTL)
 		if err != nil {
-			return fmt.Errorf("keep others away from %s: %w", g.side.Name, err)
+			return fmt.Errorf("keep others away from %s: %w", h.side.Name, err)
 		}
-		g.lease, g.renewed = l, now
+		h.lease, h.renewed = l, now
 	}
 	return nil
 }
 
-func (m *move) release(ctx context.Context) error {
+func (g *guards) release(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	var errs []error
-	for _, g := range m.leases {
-		errs = append(errs, g.side.Store.ReleaseLease(ctx, g.lease))
+	for _, h := range g.held {
+		errs = append(errs, h.side.Store.ReleaseLease(ctx, h.lease))
 	}
 	return errors.Join(errs...)
 }

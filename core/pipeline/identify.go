@@ -89,21 +89,34 @@ func overlaps(a, b store.Alias) bool {
 	return false
 }
 
+// Identifier names events as the pipeline does, for those who store what happened
+// before there was one. Safe for concurrent use.
+type Identifier struct{ names *names }
+
+// NewIdentifier makes an identifier.
+func NewIdentifier(s store.Chats) *Identifier { return &Identifier{names: newNames(s)} }
+
+// Identify sets the event's chat key and id, and returns the ids under which the same
+// event may be stored, too. It remembers, in the store, that the names belong together.
+func (i *Identifier) Identify(ctx context.Context, ev *sdk.Event) (others []string, err error) {
+	return i.names.identify(ctx, ev)
+}
+
 // identify sets the event's chat key and id, and returns the ids that the same
 // happening would have under the other names of its chat and sender.
-func (p *Pipeline) identify(ctx context.Context, ev *sdk.Event) (others []string, err error) {
+func (n *names) identify(ctx context.Context, ev *sdk.Event) (others []string, err error) {
 	var chat store.Alias
 	if ev.Chat != "" {
 		forms := []string{ev.Chat}
 		if ev.ChatAlt != "" && ev.ChatAlt != ev.Chat {
 			forms = append(forms, ev.ChatAlt)
 		}
-		if chat, err = p.names.resolve(ctx, ev.Account, forms...); err != nil {
+		if chat, err = n.resolve(ctx, ev.Account, forms...); err != nil {
 			return nil, err
 		}
 		ev.Chat = chat.Key
 	}
-	senders, err := p.senders(ctx, ev)
+	senders, err := n.senders(ctx, ev)
 	if err != nil {
 		return nil, err
 	}
@@ -124,7 +137,7 @@ func (p *Pipeline) identify(ctx context.Context, ev *sdk.Event) (others []string
 }
 
 // senders returns the sender's key and then its other names; one empty string where there is no sender.
-func (p *Pipeline) senders(ctx context.Context, ev *sdk.Event) ([]string, error) {
+func (n *names) senders(ctx context.Context, ev *sdk.Event) ([]string, error) {
 	var forms []string
 	switch {
 	case ev.Message != nil:
@@ -158,7 +171,7 @@ func (p *Pipeline) senders(ctx context.Context, ev *sdk.Event) ([]string, error)
 	if forms[0] == me {
 		return forms, nil
 	}
-	a, err := p.names.resolve(ctx, ev.Account, forms...)
+	a, err := n.resolve(ctx, ev.Account, forms...)
 	if err != nil {
 		return nil, err
 	}

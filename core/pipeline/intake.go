@@ -35,7 +35,7 @@ func (p *Pipeline) append(ctx context.Context, ev *sdk.Event, sent *store.SentMa
 	// Once begun, the write goes through: a caller that gives up in between would
 	// leave an event that is stored and in no lane.
 	ctx = context.WithoutCancel(ctx)
-	others, err := p.identify(ctx, ev)
+	others, err := p.names.identify(ctx, ev)
 	if err != nil {
 		p.metrics.event(ev.Type, "refused")
 		return store.Appended{}, err

@@ -191,6 +191,11 @@ func Pair(ctx context.Context, h *Hub, s *Sandbox, account, number string) error
 	if err := h.CreateAccount(ctx, account); err != nil {
 		return err
 	}
+	return Scan(ctx, h, s, account, number)
+}
+
+// Scan links an account that is pairing to a phone, and waits until it is connected.
+func Scan(ctx context.Context, h *Hub, s *Sandbox, account, number string) error {
 	var qr string
 	err := Until(ctx, pairTimeout, func() error {
 		status, code, err := h.Status(ctx, account)

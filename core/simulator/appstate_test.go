@@ -136,8 +136,9 @@ func TestAClientThatMissesAKeyAsksThePhoneForIt(t *testing.T) {
 	s := newServer(t, "")
 	owner := addPhone(t, s, "15550001")
 	addPhone(t, s, "15550002")
-	c, _ := paired(t, s, owner)
+	c := newClient(t, s)
 	c.EmitAppStateEventsOnFullSync = true
+	c.pair(owner)
 	ctx := within(t, 30*time.Second)
 	require.NoError(t, owner.RotateAppStateKey(ctx, false))
 	require.NoError(t, owner.Mute(ctx, "15550002", true, 0))

@@ -41,8 +41,6 @@ type Delivery struct {
 	Due time.Time
 	// Stepped is true once the delivery no longer holds up its lane.
 	Stepped bool
-	// Crashes counts takeovers that found it in flight.
-	Crashes int
 	// Epoch is the highest that finished an attempt. A new delivery has 0, whatever
 	// epoch settled its event: that one is of another lease.
 	Epoch     uint64
@@ -130,8 +128,6 @@ type Deliveries interface {
 	// CountDeliveries returns how many deliveries an endpoint has in each state, and
 	// when the oldest queued one was created (zero if none).
 	CountDeliveries(ctx context.Context, endpoint string) (map[DeliveryState]int, time.Time, error)
-	// NoteCrash adds one to Crashes of these queued deliveries: a predecessor died while they were in flight.
-	NoteCrash(ctx context.Context, ids []string) error
 }
 
 // EndpointState is what must survive a restart about an endpoint's health.

@@ -143,6 +143,11 @@ func (c *Container) stamp(epoch uint64) string {
 	return fmt.Sprintf("%016x%016x", epoch, c.last)
 }
 
+// Front returns inner: it remembers all that it needs to by itself.
+func (c *Container) Front(inner store.AllSessionSpecificStores, _ types.JID) store.AllSessionSpecificStores {
+	return inner
+}
+
 // LIDMap is the map of phone numbers and LIDs, which all devices share.
 func (c *Container) LIDMap() store.LIDStore { return c.lids }
 

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
 	"github.com/wildcathub/wildcat/core/store"
@@ -27,7 +26,6 @@ type deliveryDoc struct {
 	Attempt    int        `bson:"attempt"`
 	Due        *time.Time `bson:"due"`
 	Stepped    bool       `bson:"stepped"`
-	Crashes    int        `bson:"crashes"`
 	Epoch      int64      `bson:"epoch"`
 	Reason     string     `bson:"reason"`
 	// Attempts are JSON texts: what a receiver answered need not be what BSON takes.
@@ -35,9 +33,8 @@ type deliveryDoc struct {
 	CreatedAt *time.Time `bson:"createdAt"`
 	UpdatedAt *time.Time `bson:"updatedAt"`
 	Pos       string     `bson:"pos"`
-	// Op is the token of the call that wrote it last, CrashOp of the one that noted a crash.
-	Op      string `bson:"op,omitempty"`
-	CrashOp string `bson:"crashOp,omitempty"`
+	// Op is the token of the call that wrote it last.
+	Op string `bson:"op,omitempty"`
 }
 
 func deliveryStates() []string {
@@ -52,7 +49,7 @@ func (s *Store) newDeliveryDoc(x *store.Delivery) deliveryDoc {
 	return deliveryDoc{
 		ID: x.ID, Event: x.EventID, Endpoint: x.Endpoint, Account: x.Account, Partition: x.Partition,
 		State: string(store.DeliveryQueued), Generation: x.Generation, Attempt: x.Attempt, Due: stamp(x.Due),
-		Stepped: x.Stepped, Crashes: x.Crashes, Reason: clean(x.Reason), CreatedAt: created, UpdatedAt: created,
+		Stepped: x.Stepped, Reason: clean(x.Reason), CreatedAt: created, UpdatedAt: created,
 	}
 }
 
@@ -61,7 +58,7 @@ func (s *Store) deliveryOf(x *deliveryDoc) (store.Delivery, error) {
 	out := store.Delivery{
 		ID: x.ID, EventID: x.Event, Endpoint: x.Endpoint, Account: x.Account, Chat: x.Chat, Partition: x.Partition,
 		Seq: unsigned(x.Seq), Prev: unsigned(x.Prev), State: store.DeliveryState(x.State), Generation: x.Generation,
-		Attempt: x.Attempt, Due: back(x.Due), Stepped: x.Stepped, Crashes: x.Crashes, Epoch: unsigned(x.Epoch),
+		Attempt: x.Attempt, Due: back(x.Due), Stepped: x.Stepped, Epoch: unsigned(x.Epoch),
 		Reason: x.Reason, CreatedAt: back(x.CreatedAt), UpdatedAt: back(x.UpdatedAt),
 	}
 	for _, text := range x.Attempts {
@@ -191,23 +188,4 @@ func (s *Store) CountDeliveries(ctx context.Context, endpoint string) (map[store
 		return counts, time.Time{}, nil
 	}
 	return counts, back(oldest[0].CreatedAt), nil
-}
-
-// NoteCrash implements store.Deliveries.
-func (s *Store) NoteCrash(ctx context.Context, ids []string) error {
-	if len(ids) == 0 {
-		return nil
-	}
-	op := s.pos.next()
-	updates := make([]bulkUpdate, len(ids))
-	for i, id := range ids {
-		updates[i] = bulkUpdate{
-			filter: doc(el("_id", id), el("state", string(store.DeliveryQueued)), el("crashOp", doc(el("$ne", op)))),
-			update: doc(el("$inc", bson.D{el("crashes", 1)}), set(el("crashOp", op))),
-		}
-	}
-	if _, err := s.updateAll(ctx, collDeliveries, updates); err != nil {
-		return fmt.Errorf("note crash: %w", err)
-	}
-	return nil
 }

@@ -97,11 +97,13 @@ func TestANewerOrForeignDatabaseIsRefused(t *testing.T) {
 	require.ErrorContains(t, err, "the database has version 2, this program knows up to 1")
 
 	// What the first Wildcat left has the same collections.
-	name = database(t, uri)
-	_, err = client.Database(name).Collection(collAccounts).InsertOne(t.Context(), doc(el("_id", "sales"), el("status", "connected")))
-	require.NoError(t, err)
-	_, err = Open(t.Context(), Config{URI: uri, Database: name}, Deps{})
-	require.ErrorContains(t, err, "set database.name (DB_NAME) to another name")
+	for _, coll := range []string{collAccounts, collMessages, collWebhooks, "media.files"} {
+		name = database(t, uri)
+		_, err = client.Database(name).Collection(coll).InsertOne(t.Context(), doc(el("_id", "sales"), el("status", "connected")))
+		require.NoError(t, err)
+		_, err = Open(t.Context(), Config{URI: uri, Database: name}, Deps{})
+		require.ErrorContains(t, err, "set database.name (DB_NAME) to another name, and take it over with `wildcat import-legacy`")
+	}
 }
 
 func TestNoErrorShowsThePassword(t *testing.T) {

@@ -108,7 +108,7 @@ func (s *Store) finishOf(f *store.DeliveryFinish, op string) (bulkUpdate, error)
 func (s *Store) RequeueDelivery(ctx context.Context, id string, due time.Time) (store.Delivery, error) {
 	op := s.pos.next()
 	update := doc(set(el("state", string(store.DeliveryQueued)), el("attempt", 0), el("due", stamp(due)), el("stepped", false),
-		el("crashes", 0), el("reason", ""), el("updatedAt", stamp(s.now())), el("op", op)), el("$inc", bson.D{el("generation", 1)}))
+		el("reason", ""), el("updatedAt", stamp(s.now())), el("op", op)), el("$inc", bson.D{el("generation", 1)}))
 	var x deliveryDoc
 	err := s.do(ctx, func(ctx context.Context, _ bool) error {
 		x = deliveryDoc{}

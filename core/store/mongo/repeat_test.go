@@ -167,9 +167,7 @@ func writes() []write {
 		{"MoveDeliveries", withQueued, func(ctx context.Context, s *Store) (any, error) {
 			return s.MoveDeliveries(ctx, "hook", store.DeliveryQueued, store.DeliveryParked, "why", noon())
 		}},
-		{"NoteCrash", withQueued, func(ctx context.Context, s *Store) (any, error) {
-			return only(s.NoteCrash(ctx, []string{"hook-1", "hook-2"}))
-		}},
+
 		{"CreateWebhook", nothing, func(ctx context.Context, s *Store) (any, error) {
 			w, created, err := s.CreateWebhook(ctx, webhook)
 			return fmt.Sprint(w.ID, created), err

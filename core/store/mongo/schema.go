@@ -18,8 +18,8 @@ const version = 1
 
 // errForeign is what a database gets that the first Wildcat wrote: its collections
 // have the same names and other contents.
-var errForeign = errors.New("it holds accounts, but is no database of this program: if the first Wildcat wrote it, " +
-	"set database.name (DB_NAME) to another name")
+var errForeign = errors.New("it is no database of this program: if the first Wildcat, the Node service, wrote it, " +
+	"set database.name (DB_NAME) to another name, and take it over with `wildcat import-legacy`")
 
 type versionDoc struct {
 	ID      string `bson:"_id"`
@@ -45,16 +45,27 @@ func (s *Store) checkVersion(ctx context.Context) error {
 }
 
 func (s *Store) markVersion(ctx context.Context) error {
-	err := s.coll(collAccounts).FindOne(ctx, doc()).Err()
-	switch {
-	case err == nil:
-		return errForeign
-	case !errors.Is(err, mongo.ErrNoDocuments):
-		return err
+	for _, coll := range []string{collAccounts, collMessages, collWebhooks, s.media.files()} {
+		err := s.coll(coll).FindOne(ctx, doc(), options.FindOne().SetSort(doc(el("_id", 1)))).Err()
+		switch {
+		case err == nil:
+			return s.foreign(ctx)
+		case !errors.Is(err, mongo.ErrNoDocuments):
+			return err
+		}
 	}
-	_, err = s.coll(collMeta).InsertOne(ctx, versionDoc{ID: "schema", Version: version})
+	_, err := s.coll(collMeta).InsertOne(ctx, versionDoc{ID: "schema", Version: version})
 	if mongo.IsDuplicateKeyError(err) {
 		return nil // another hub was first
+	}
+	return err
+}
+
+// foreign is errForeign, unless another hub has marked the database just now.
+func (s *Store) foreign(ctx context.Context) error {
+	err := s.coll(collMeta).FindOne(ctx, byID("schema")).Err()
+	if errors.Is(err, mongo.ErrNoDocuments) {
+		return errForeign
 	}
 	return err
 }

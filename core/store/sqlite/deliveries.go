@@ -10,7 +10,7 @@ import (
 )
 
 const deliveryColumns = `d.id, e.id, d.endpoint_n, c.account_n, c.chat, d.part, d.seq, d.prev, d.state, d.generation,
-	d.attempt, d.due, d.stepped, d.crashes, d.epoch, d.reason, d.created_at, d.updated_at, d.attempts`
+	d.attempt, d.due, d.stepped, d.epoch, d.reason, d.created_at, d.updated_at, d.attempts`
 
 // The event may be gone one day while the delivery is still shown.
 const selectDelivery = `SELECT ` + deliveryColumns + ` FROM deliveries d
@@ -19,18 +19,18 @@ const selectDelivery = `SELECT ` + deliveryColumns + ` FROM deliveries d
 func (s *Store) scanDelivery(scan func(...any) error) (store.Delivery, error) {
 	var d store.Delivery
 	var id, event dbID
-	var endpointN, accountN, part, state, generation, attempt, stepped, crashes int64
+	var endpointN, accountN, part, state, generation, attempt, stepped int64
 	var due, created, updated dbTime
 	var attempts []byte
 	err := scan(&id, &event, &endpointN, &accountN, &d.Chat, &part, &d.Seq, &d.Prev, &state, &generation,
-		&attempt, &due, &stepped, &crashes, &d.Epoch, &d.Reason, &created, &updated, &attempts)
+		&attempt, &due, &stepped, &d.Epoch, &d.Reason, &created, &updated, &attempts)
 	if err != nil {
 		return d, err
 	}
 	d.ID, d.EventID = string(id), string(event)
 	d.Endpoint, d.Account = s.names.name(endpointN), s.names.name(accountN)
 	d.State = deliveryStates.word(state)
-	d.Partition, d.Generation, d.Attempt, d.Crashes = int(part), int(generation), int(attempt), int(crashes)
+	d.Partition, d.Generation, d.Attempt = int(part), int(generation), int(attempt)
 	d.Stepped = stepped != 0
 	d.Due, d.CreatedAt, d.UpdatedAt = due.Time, created.Time, updated.Time
 	if d.Attempts, err = decodeAttempts(attempts); err != nil {
@@ -166,7 +166,7 @@ func (s *Store) RequeueDelivery(ctx context.Context, id string, due time.Time) (
 	var out store.Delivery
 	err := s.write(ctx, 0, func(t *tx) error {
 		n, err := t.exec(`UPDATE deliveries SET state = 0, generation = generation + 1, attempt = 0, due = ?, stepped = 0,
-			crashes = 0, reason = '', updated_at = ? WHERE id = ? AND state <> 0`, ms(due), ms(s.now()), packID(id))
+			reason = '', updated_at = ? WHERE id = ? AND state <> 0`, ms(due), ms(s.now()), packID(id))
 		if err != nil {
 			return err
 		}
@@ -278,23 +278,4 @@ func (s *Store) CountDeliveries(ctx context.Context, endpoint string) (map[store
 		counts[store.DeliveryOK] = rest
 	}
 	return counts, oldest, nil
-}
-
-// NoteCrash implements store.Deliveries.
-func (s *Store) NoteCrash(ctx context.Context, ids []string) error {
-	if len(ids) == 0 {
-		return nil
-	}
-	err := s.write(ctx, 0, func(t *tx) error {
-		for _, id := range ids {
-			if _, err := t.exec(`UPDATE deliveries SET crashes = crashes + 1 WHERE id = ? AND state = 0`, packID(id)); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("note crash: %w", err)
-	}
-	return nil
 }

@@ -225,12 +225,12 @@ func importDelivery(t *tx, d store.Delivery) error {
 		attempts = bytes.Join(lines, []byte{'\n'})
 	}
 	_, err = t.exec(`INSERT INTO deliveries (id, event_n, endpoint_n, chat_n, part, seq, prev, state, generation, attempt, due, stepped,
-		crashes, epoch, reason, created_at, updated_at, attempts) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+		epoch, reason, created_at, updated_at, attempts) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (id) DO UPDATE SET prev = excluded.prev, state = excluded.state, generation = excluded.generation,
-		attempt = excluded.attempt, due = excluded.due, stepped = excluded.stepped, crashes = excluded.crashes, epoch = excluded.epoch,
+		attempt = excluded.attempt, due = excluded.due, stepped = excluded.stepped, epoch = excluded.epoch,
 		reason = excluded.reason, created_at = excluded.created_at, updated_at = excluded.updated_at, attempts = excluded.attempts`,
 		packID(d.ID), eventN, endpointN, chatN, d.Partition, d.Seq, d.Prev, deliveryStates.number(d.State), d.Generation, d.Attempt,
-		ms(d.Due), d.Stepped, d.Crashes, d.Epoch, d.Reason, ms(d.CreatedAt), ms(d.UpdatedAt), attempts)
+		ms(d.Due), d.Stepped, d.Epoch, d.Reason, ms(d.CreatedAt), ms(d.UpdatedAt), attempts)
 	return err
 }
 

@@ -83,6 +83,36 @@ func TestANewerDatabaseIsRefused(t *testing.T) {
 	require.ErrorContains(t, err, "wildcat.db")
 }
 
+func TestAnOlderDatabaseIsBroughtUpToDateWithWhatIsInIt(t *testing.T) {
+	all, err := steps()
+	require.NoError(t, err)
+	require.Len(t, all, 2, "the steps that this test takes back")
+	dir := t.TempDir()
+	s := openStore(t, dir)
+	ev := testEvent(1, "c")
+	appended, err := s.AppendEvent(t.Context(), store.Append{Event: ev, Epoch: 1})
+	require.NoError(t, err)
+	require.NoError(t, s.Settle(t.Context(), benchSettlement(ev, appended.Seq)))
+	deliveries := func() []store.Delivery {
+		t.Helper()
+		got, err := s.ListDeliveries(t.Context(), store.DeliveryQuery{EventID: ev.ID, Limit: 10})
+		require.NoError(t, err)
+		require.Len(t, got, 1)
+		return got
+	}
+	want := deliveries()
+	require.NoError(t, s.write(t.Context(), 0, func(tx *tx) error {
+		_, err := tx.exec(`ALTER TABLE deliveries ADD COLUMN crashes INTEGER NOT NULL DEFAULT 0`)
+		if err == nil {
+			_, err = tx.exec(`DELETE FROM schema_version WHERE version > 1`)
+		}
+		return err
+	}))
+	require.NoError(t, s.Close())
+	s = openStore(t, dir)
+	require.Equal(t, want, deliveries())
+}
+
 func TestAFileThatIsNoDatabaseIsRefused(t *testing.T) {
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "x.db"), []byte(strings.Repeat("no database ", 1000)), 0o600))

@@ -132,10 +132,10 @@ func insertDelivery(t *tx, ev settled, d *store.Delivery, now int64) (prev uint6
 		return 0, err
 	}
 	_, inserted, err := t.insert(`INSERT INTO deliveries
-		(id, event_n, endpoint_n, chat_n, seq, part, prev, state, generation, attempt, due, stepped, crashes, epoch, reason, created_at, updated_at)
-		VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, 0, ?14, ?15, ?15) ON CONFLICT (id) DO NOTHING`,
+		(id, event_n, endpoint_n, chat_n, seq, part, prev, state, generation, attempt, due, stepped, epoch, reason, created_at, updated_at)
+		VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, 0, ?13, ?14, ?14) ON CONFLICT (id) DO NOTHING`,
 		packID(d.ID), ev.n, endpointN, ev.chatN, ev.seq, d.Partition, prev,
-		deliveryStates.number(store.DeliveryQueued), d.Generation, d.Attempt, ms(d.Due), d.Stepped, d.Crashes, d.Reason, created)
+		deliveryStates.number(store.DeliveryQueued), d.Generation, d.Attempt, ms(d.Due), d.Stepped, d.Reason, created)
 	if err != nil {
 		return 0, err
 	}

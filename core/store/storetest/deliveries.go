@@ -295,15 +295,4 @@ var outboxTests = []test{
 		require.Equal(t, map[store.DeliveryState]int{store.DeliveryOK: 2, store.DeliveryDead: 1, store.DeliveryQueued: 3}, c)
 		require.Equal(t, at(103), oldest)
 	}},
-	{"crashes are noted on what is queued", func(t *testing.T, s store.Store) {
-		d := queue(t, s, 1, "a", "c", "hook").Deliveries[0]
-		done := queue(t, s, 2, "a", "c", "hook").Deliveries[0]
-		require.Empty(t, finish(t, s, finishOK(done)))
-		for range 2 {
-			require.NoError(t, s.NoteCrash(t.Context(), []string{d.ID, done.ID, "none"}))
-		}
-		require.NoError(t, s.NoteCrash(t.Context(), nil))
-		require.Equal(t, 2, delivery(t, s, d.ID).Crashes)
-		require.Equal(t, 0, delivery(t, s, done.ID).Crashes)
-	}},
 }

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"go.mau.fi/whatsmeow/proto/waE2E"
+	"go.mau.fi/whatsmeow"
 	"go.mau.fi/whatsmeow/types"
 	"go.mau.fi/whatsmeow/types/events"
 
@@ -117,6 +118,25 @@ func TestAPersonPlaysThePhones(t *testing.T) {
 	b.run(`document.querySelector("#m-` + answer + ` .menu").open = true; document.querySelector(".stanza").open = true`)
 	b.shot("menu")
 	b.until("window.pwned === undefined")
+}
+
+func TestAPersonEntersAPairingCode(t *testing.T) {
+	s := newServer(t)
+	b := newBrowser(t, s.URL())
+	addPhone(t, s, "15550001", "Corner Shop")
+	c := newClient(t, s)
+	c.showQR() // whatsmeow asks for a code once it was offered one to scan
+	code, err := c.PairPhone(within(t), "15550001", true, whatsmeow.PairClientChrome, "Chrome (Linux)")
+	require.NoError(t, err)
+	b.open("/sandbox/ui/phones/15550001")
+	b.fill(`input[name=code]`, "AAAA-AAAA", `form[action$="/enter-code"] button`)
+	b.sees("[role=alert]", "code")
+	b.shot("wrong-code")
+	b.open("/sandbox/ui/phones/15550001")
+	b.fill(`input[name=code]`, code, `form[action$="/enter-code"] button`)
+	waitEvent(c, anyOf[*events.Connected])
+	b.sees(".device", "online")
+	b.shot("code-entered")
 }
 
 func TestAPersonPlaysGroupsAndTroubles(t *testing.T) {
