@@ -25,6 +25,8 @@ type Outbox interface {
 	AddEndpoint(e deliver.Endpoint)
 	// RemoveEndpoint stops dispatching and cancels what waits.
 	RemoveEndpoint(ctx context.Context, id string) error
+	// Refresh follows what other processes have disabled and enabled.
+	Refresh(ctx context.Context) error
 }
 
 // RegistryConfig is the part of the configuration that makes endpoints.

@@ -38,6 +38,7 @@ type shelf []deliver.Endpoint
 
 func (s *shelf) AddEndpoint(e deliver.Endpoint)             { *s = append(*s, e) }
 func (*shelf) RemoveEndpoint(context.Context, string) error { return nil }
+func (*shelf) Refresh(context.Context) error                { return nil }
 
 func builtin(err error) map[string]func() sdk.Connector {
 	return map[string]func() sdk.Connector{"picky": func() sdk.Connector { return picky{err: err} }}

@@ -84,8 +84,13 @@ func (r *Registry) webhook(w store.Webhook) (*entry, error) {
 	return e, nil
 }
 
-// Refresh follows the registrations and deletions of other processes on the same database.
+// Refresh follows what other processes on the same database have registered and deleted,
+// and which endpoints they have disabled and enabled.
 func (r *Registry) Refresh(ctx context.Context) error {
+	return errors.Join(r.refreshWebhooks(ctx), r.deps.Outbox.Refresh(ctx))
+}
+
+func (r *Registry) refreshWebhooks(ctx context.Context) error {
 	r.changes.Lock()
 	defer r.changes.Unlock()
 	stored, err := r.deps.Webhooks.ListWebhooks(ctx)

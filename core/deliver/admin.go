@@ -115,20 +115,25 @@ func (o *Outbox) Enable(ctx context.Context, id string) error {
 		return fmt.Errorf("queue parked deliveries of %s: %w", id, err)
 	}
 	o.mu.Lock()
-	lastOK := ep.lastOK
+	lastOK, at := ep.lastOK, ep.later(o.now())
 	o.mu.Unlock()
-	if err := o.store.SaveEndpoint(ctx, store.EndpointState{ID: id, LastOK: lastOK, UpdatedAt: o.now()}); err != nil {
+	if err := o.store.SaveEndpoint(ctx, store.EndpointState{ID: id, LastOK: lastOK, UpdatedAt: at}); err != nil {
 		return fmt.Errorf("enable endpoint %s: %w", id, err)
 	}
+	o.revive(ep, at)
+	return nil
+}
+
+// revive lets an endpoint work again whose deliveries are queued.
+func (o *Outbox) revive(ep *endpoint, at time.Time) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.forget(ep)
-	ep.disabled, ep.reason, ep.park, ep.save = false, "", false, false
+	ep.disabled, ep.reason, ep.park, ep.save, ep.switched = false, "", false, false, at
 	ep.breaker.shut()
 	ep.window, ep.recovered = 1, o.now()
 	ep.pausedUntil, ep.scan = time.Time{}, time.Time{}
 	o.wakeDispatcher()
-	return nil
 }
 
 // Disable stops an endpoint until Enable; its deliveries are parked, never discarded.
@@ -218,7 +223,7 @@ func (o *Outbox) detach(ctx context.Context, id string) error {
 	defer ep.op.Unlock()
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.states[id] = ep.state(o.now())
+	o.states[id] = ep.state()
 	o.forget(ep)
 	if o.endpoints[id] == ep {
 		delete(o.endpoints, id)

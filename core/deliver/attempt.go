@@ -199,6 +199,7 @@ func (o *Outbox) disable(ep *endpoint, reason string) {
 		reason = "disabled"
 	}
 	ep.disabled, ep.reason, ep.park, ep.save = true, reason, true, true
+	ep.switched = ep.later(o.now())
 	o.wakeController()
 	o.log.Error("endpoint disabled, its deliveries are kept", "connector", ep.Name, "err", reason)
 }

@@ -46,7 +46,7 @@ func (o *Outbox) control(ctx context.Context, ep *endpoint) {
 	defer ep.op.Unlock()
 	now := o.now()
 	o.mu.Lock()
-	state := ep.state(now)
+	state := ep.state()
 	save := ep.save && !ep.leaving
 	park := ep.park && ep.disabled && !ep.leaving && ep.quiet()
 	count := !ep.leaving && !ep.counts.next.After(now)

@@ -30,6 +30,7 @@ type endpoint struct {
 
 	disabled    bool
 	reason      string
+	switched    time.Time // when disabled last changed, here or elsewhere
 	leaving     bool // being removed: nothing new starts
 	pausedUntil time.Time
 	// recovered is when the endpoint last came back: what waited before is due now.
@@ -78,7 +79,7 @@ func (ep *endpoint) configure(e Endpoint, cfg Config) {
 
 // restore takes over what a predecessor knew.
 func (ep *endpoint) restore(s store.EndpointState, now time.Time) {
-	ep.lastOK = s.LastOK
+	ep.lastOK, ep.switched = s.LastOK, s.UpdatedAt
 	if s.Disabled {
 		ep.disabled, ep.reason, ep.park = true, s.Reason, true
 	}
@@ -88,8 +89,8 @@ func (ep *endpoint) restore(s store.EndpointState, now time.Time) {
 	}
 }
 
-func (ep *endpoint) state(now time.Time) store.EndpointState {
-	s := store.EndpointState{ID: ep.ID, Disabled: ep.disabled, Reason: ep.reason, LastOK: ep.lastOK, UpdatedAt: now}
+func (ep *endpoint) state() store.EndpointState {
+	s := store.EndpointState{ID: ep.ID, Disabled: ep.disabled, Reason: ep.reason, LastOK: ep.lastOK, UpdatedAt: ep.switched}
 	if ep.breaker.open {
 		s.OpenSince = ep.breaker.since
 	}

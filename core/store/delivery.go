@@ -140,7 +140,8 @@ type EndpointState struct {
 	// OpenSince is when the breaker opened; zero while closed.
 	OpenSince time.Time
 	// LastOK is the last success; zero if none.
-	LastOK    time.Time
+	LastOK time.Time
+	// UpdatedAt is when Disabled last changed: of two states the later one counts.
 	UpdatedAt time.Time
 }
 
