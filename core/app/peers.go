@@ -32,7 +32,9 @@ type peers struct {
 	registry *connector.Registry
 	log      *slog.Logger
 	instance string
-	given    string // what the configuration says
+	given    string        // what the configuration says
+	every    time.Duration // refreshEvery
+	ttl      time.Duration // addressTTL
 	secret   []byte
 	client   *http.Transport
 
@@ -48,6 +50,9 @@ const (
 	peerSecret    = "secret"
 	// refreshEvery is how soon what another hub changed is in force here.
 	refreshEvery = 2 * time.Second
+	// addressTTL is how long the address of a hub that died stays: a hub that lives writes
+	// its own again three times as often.
+	addressTTL = time.Minute
 	// vouchFor is how long a proof holds: as far as clocks of hubs may be apart.
 	vouchFor = 2 * time.Minute
 )
@@ -105,7 +110,7 @@ func (a *App) cede(ctx context.Context, id string) {
 func newPeers(ctx context.Context, a *App) (*peers, error) {
 	p := &peers{
 		store: a.store, accounts: a.accounts, registry: a.registry, log: a.log, instance: a.instance,
-		given: a.cfg.Cluster.Advertise, quit: make(chan struct{}),
+		given: a.cfg.Cluster.Advertise, every: refreshEvery, ttl: addressTTL, quit: make(chan struct{}),
 		client: &http.Transport{DialContext: (&net.Dialer{Timeout: 5 * time.Second}).DialContext, MaxIdleConnsPerHost: 16, IdleConnTimeout: time.Minute},
 	}
 	fresh := make([]byte, 32)
@@ -126,14 +131,14 @@ func (p *peers) start(ctx context.Context, listens string) error {
 	if err != nil {
 		return err
 	}
-	if err := p.store.SetKV(ctx, peerNamespace, p.instance, []byte(at), 0); err != nil {
-		return fmt.Errorf("tell other hubs the address: %w", err)
+	if err := p.tell(ctx, at); err != nil {
+		return err
 	}
 	p.log.Info("shares the database with other hubs", "instance", p.instance, "address", at)
 	p.done.Go(func() {
-		tick := time.NewTicker(refreshEvery)
+		tick := time.NewTicker(p.every)
 		defer tick.Stop()
-		for {
+		for told := time.Now(); ; {
 			select {
 			case <-p.quit:
 				return
@@ -143,9 +148,24 @@ func (p *peers) start(ctx context.Context, listens string) error {
 			if err := p.registry.Refresh(ctx); err != nil {
 				p.log.Warn("webhooks of other hubs were not looked at", "err", err)
 			}
+			if now := time.Now(); now.Sub(told) >= p.ttl/3 {
+				if err := p.tell(ctx, at); err != nil {
+					p.log.Warn("address was not told again", "err", err)
+				} else {
+					told = now
+				}
+			}
 			cancel()
 		}
 	})
+	return nil
+}
+
+// tell writes the address of this hub. The database forgets it unless it is told again.
+func (p *peers) tell(ctx context.Context, at string) error {
+	if err := p.store.SetKV(ctx, peerNamespace, p.instance, []byte(at), p.ttl); err != nil {
+		return fmt.Errorf("tell other hubs the address: %w", err)
+	}
 	return nil
 }
 
