@@ -31,7 +31,7 @@ type endpoint struct {
 	disabled    bool
 	reason      string
 	switched    time.Time // when disabled last changed, here or elsewhere
-	leaving     bool // being removed: nothing new starts
+	leaving     bool      // being removed: nothing new starts
 	pausedUntil time.Time
 	// recovered is when the endpoint last came back: what waited before is due now.
 	recovered time.Time
