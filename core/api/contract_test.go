@@ -237,6 +237,12 @@ var scenarios = []scenario{
 		status: 404, want: `{"code":"no_media","error":"Message has no media","ok":false}`,
 	},
 	{
+		name: "chats", request: "GET /accounts/shop/chats", world: func(w *world) { w.messages = []store.Message{message("M1")} }, status: 200,
+		want: `{"chats":[{"chatId":"9@s.whatsapp.net","lastMessage":{"fromMe":false,"messageId":"M1","text":"hi <there>","timestamp":1769860800,"type":"text"},"messageCount":7}],"ok":true}`,
+	},
+	{name: "no chats", request: "GET /accounts/none/chats", status: 200, want: `{"chats":[],"ok":true}`},
+	{name: "chats while down", request: "GET /accounts/shop/chats", world: down, status: 500, want: internal},
+	{
 		name: "messages of a chat", request: "GET /accounts/shop/chats/919547400579/messages?limit=1&offset=0&after=1769860000&before=1769870000",
 		world: func(w *world) { w.messages = []store.Message{message("M1"), message("M2")} }, status: 200,
 		want: `{"messages":[{"_id":"ev_M1",` + message1 + `],"ok":true,"pagination":{"hasMore":true,"limit":1,"offset":0,"total":2}}`,

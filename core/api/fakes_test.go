@@ -181,6 +181,16 @@ func (w *world) ListBlobs(_ context.Context, q store.BlobQuery) ([]store.BlobInf
 	return list, w.enter()
 }
 
+func (w *world) ListChats(_ context.Context, account string) ([]store.ChatSummary, error) {
+	var list []store.ChatSummary
+	for _, m := range w.messages {
+		if m.Account == account {
+			list = append(list, store.ChatSummary{Chat: m.Chat, Messages: 7, Last: m})
+		}
+	}
+	return list, w.enter()
+}
+
 func (w *world) AddWebhook(_ context.Context, hook store.Webhook) (store.Webhook, bool, error) {
 	if w.hookErr != nil {
 		return hook, false, w.hookErr

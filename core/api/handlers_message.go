@@ -129,6 +129,25 @@ func (s *Server) listMessages(c *gin.Context) error {
 	}})
 }
 
+func (s *Server) listChats(c *gin.Context) error {
+	id, err := accountParam(c)
+	if err != nil {
+		return err
+	}
+	chats, err := s.deps.Messages.ListChats(c.Request.Context(), id)
+	if err != nil {
+		return err
+	}
+	views := make([]gin.H, len(chats))
+	for i, chat := range chats {
+		last := legacy(chat.Last)
+		views[i] = gin.H{"chatId": chat.Chat, "messageCount": chat.Messages, "lastMessage": gin.H{
+			"messageId": last.MessageID, "text": last.Text, "type": last.Type, "timestamp": last.Timestamp, "fromMe": last.FromMe,
+		}}
+	}
+	return ok(c, gin.H{"ok": true, "chats": views})
+}
+
 func (s *Server) listChatMessages(c *gin.Context) error {
 	id, err := accountParam(c)
 	if err != nil {

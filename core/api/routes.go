@@ -31,6 +31,7 @@ func (s *Server) routes() []route {
 		{http.MethodPost, "/accounts/:accountId/message/send", contract, s.sendText},
 		{http.MethodGet, "/accounts/:accountId/messages/:messageId", contract, s.getMessage},
 		{http.MethodGet, "/accounts/:accountId/messages/:messageId/media", contract, s.getMessageMedia},
+		{http.MethodGet, "/accounts/:accountId/chats", contract, s.listChats},
 		{http.MethodGet, "/accounts/:accountId/chats/:chatId/messages", contract, s.listChatMessages},
 		{http.MethodGet, "/messages", contract, s.listMessages},
 		{http.MethodGet, "/media", contract, s.listMedia},

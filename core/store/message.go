@@ -39,4 +39,16 @@ type Messages interface {
 	Message(ctx context.Context, account, waID string) (Message, error)
 	// ListMessages returns a page and how many messages match in all.
 	ListMessages(ctx context.Context, q MessageQuery) (page []Message, total int, err error)
+	// ListChats returns an account's chats that have messages, the one with the newest first.
+	ListChats(ctx context.Context, account string) ([]ChatSummary, error)
+}
+
+// ChatSummary is a chat as a list of chats shows it.
+type ChatSummary struct {
+	// Chat is the chat's key.
+	Chat string
+	// Messages is how many are stored.
+	Messages int
+	// Last is the newest.
+	Last Message
 }

@@ -63,6 +63,29 @@ var messageTests = []test{
 			require.ErrorIs(t, err, store.ErrNotFound)
 		}
 	}},
+	{"are summed up by chat, the newest first", func(t *testing.T, s store.Store) {
+		list, err := s.ListChats(t.Context(), "a")
+		require.NoError(t, err)
+		require.Empty(t, list)
+		for _, i := range []int{5, 1, 3, 2, 4} {
+			add(t, s, message(i, "a", []string{"even", "odd"}[i%2]))
+		}
+		add(t, s, message(6, "b", "even"))
+		add(t, s, plain(7, "a", "none"))
+		// Of two at the same time the one that was stored later is the newer.
+		twin := message(8, "a", "even")
+		twin.Message.Time = at(4)
+		add(t, s, twin)
+		list, err = s.ListChats(t.Context(), "a")
+		require.NoError(t, err)
+		require.Len(t, list, 2)
+		require.Equal(t, []any{"odd", 3, "WA5", "even", 3, "WA8"}, []any{
+			list[0].Chat, list[0].Messages, list[0].Last.Message.ID, list[1].Chat, list[1].Messages, list[1].Last.Message.ID,
+		})
+		single, err := s.Message(t.Context(), "a", "WA5")
+		require.NoError(t, err)
+		same(t, single, list[0].Last)
+	}},
 	{"an event that is no message has none", func(t *testing.T, s store.Store) {
 		ev := message(1, "a", "c")
 		ev.Type = sdk.TypeUndecryptable
