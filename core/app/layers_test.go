@@ -48,6 +48,7 @@ var allowed = map[string][]string{
 	"core/simulator/control":      {"core/simulator", "core/simulator/control/page"},
 	"core/simulator/control/page": {"core/simulator"},
 	"core/simulator/seed":         {"core/simulator"},
+	"core/simulator/simtest":      {"core/simulator"},
 	"core/scenario":               {},
 	"core/legacy":                 {"core/config", "core/store", "core/whatsapp", "sdk"},
 	"core/legacy/legacytest":      {},

@@ -14,15 +14,16 @@ import (
 	"go.mau.fi/whatsmeow/types/events"
 
 	"github.com/wildcathub/wildcat/core/simulator"
+	"github.com/wildcathub/wildcat/core/simulator/simtest"
 )
 
 func jidOf(number string) types.JID { return types.NewJID(number, types.DefaultUserServer) }
 
 func TestANewCompanionLearnsItsNameAndFollowsThePhonesAppState(t *testing.T) {
 	s := newServer(t, "")
-	owner := addPhone(t, s, "15550001")
-	addPhone(t, s, "15550002")
-	ctx := within(t, 30*time.Second)
+	owner := simtest.AddPhone(t, s, "15550001")
+	simtest.AddPhone(t, s, "15550002")
+	ctx := simtest.Within(t, 30*time.Second)
 	require.NoError(t, owner.SetContact(ctx, "15550002", "Bea Known Before", "Bea"))
 	c, _ := paired(t, s, owner)
 	for _, name := range appstate.AllPatchNames {
@@ -35,32 +36,32 @@ func TestANewCompanionLearnsItsNameAndFollowsThePhonesAppState(t *testing.T) {
 
 	chat := jidOf("15550002")
 	require.NoError(t, owner.SetContact(ctx, "15550002", "Bea Later", "B"))
-	contact := waitEvent(c, anyOf[*events.Contact])
+	contact := waitEvent(c, simtest.AnyOf[*events.Contact])
 	require.Equal(t, chat, contact.JID)
 	require.Equal(t, "Bea Later", contact.Action.GetFullName())
 	require.Equal(t, s.Phone("15550002").LID()+"@lid", contact.Action.GetLidJID())
 
 	require.NoError(t, owner.Mute(ctx, "15550002", true, time.Hour))
-	mute := waitEvent(c, anyOf[*events.Mute])
+	mute := waitEvent(c, simtest.AnyOf[*events.Mute])
 	require.Equal(t, chat, mute.JID)
 	require.True(t, mute.Action.GetMuted())
 	require.WithinDuration(t, time.Now().Add(time.Hour), time.UnixMilli(mute.Action.GetMuteEndTimestamp()), time.Minute)
 
 	require.NoError(t, owner.Pin(ctx, "15550002", true))
-	require.True(t, waitEvent(c, anyOf[*events.Pin]).Action.GetPinned())
+	require.True(t, waitEvent(c, simtest.AnyOf[*events.Pin]).Action.GetPinned())
 	require.NoError(t, owner.Archive(ctx, "15550002", true))
-	require.True(t, waitEvent(c, anyOf[*events.Archive]).Action.GetArchived())
+	require.True(t, waitEvent(c, simtest.AnyOf[*events.Archive]).Action.GetArchived())
 	require.False(t, waitEvent(c, func(e *events.Pin) bool { return !e.Action.GetPinned() }).Action.GetPinned(), "archiving unpins")
 	require.NoError(t, owner.MarkRead(ctx, "15550002", false))
-	require.False(t, waitEvent(c, anyOf[*events.MarkChatAsRead]).Action.GetRead())
+	require.False(t, waitEvent(c, simtest.AnyOf[*events.MarkChatAsRead]).Action.GetRead())
 	require.NoError(t, owner.Star(ctx, "15550002", "STAR1", false, true))
-	star := waitEvent(c, anyOf[*events.Star])
+	star := waitEvent(c, simtest.AnyOf[*events.Star])
 	require.Equal(t, "STAR1", star.MessageID)
 	require.False(t, star.IsFromMe)
 	require.NoError(t, owner.DeleteChat(ctx, "15550002"))
-	require.Equal(t, chat, waitEvent(c, anyOf[*events.DeleteChat]).JID)
+	require.Equal(t, chat, waitEvent(c, simtest.AnyOf[*events.DeleteChat]).JID)
 	require.NoError(t, owner.SetPushName(ctx, "Renamed"))
-	require.Equal(t, "Renamed", waitEvent(c, anyOf[*events.PushNameSetting]).Action.GetName())
+	require.Equal(t, "Renamed", waitEvent(c, simtest.AnyOf[*events.PushNameSetting]).Action.GetName())
 	require.Equal(t, "Renamed", owner.Name())
 
 	settings, err := c.Store.ChatSettings.GetChatSettings(ctx, chat)
@@ -77,26 +78,26 @@ func TestANewCompanionLearnsItsNameAndFollowsThePhonesAppState(t *testing.T) {
 func TestWhatACompanionSetsReachesThePhoneAndItsOtherCompanion(t *testing.T) {
 	long(t)
 	s := newServer(t, "")
-	owner := addPhone(t, s, "15550001")
-	addPhone(t, s, "15550002")
+	owner := simtest.AddPhone(t, s, "15550001")
+	simtest.AddPhone(t, s, "15550002")
 	one, _ := paired(t, s, owner)
 	two, _ := paired(t, s, owner)
-	ctx := within(t, 30*time.Second)
+	ctx := simtest.Within(t, 30*time.Second)
 	chat := jidOf("15550002")
 
 	require.NoError(t, one.SendAppState(ctx, appstate.BuildMute(chat, true, 0)))
-	require.True(t, waitEvent(two, anyOf[*events.Mute]).Action.GetMuted())
+	require.True(t, waitEvent(two, simtest.AnyOf[*events.Mute]).Action.GetMuted())
 	require.True(t, owner.ChatSettings("15550002").Muted)
 	require.Zero(t, owner.ChatSettings("15550002").MutedUntil, "for good")
 	require.NoError(t, two.SendAppState(ctx, appstate.BuildPin(chat, true)))
-	waitEvent(one, anyOf[*events.Pin])
+	waitEvent(one, simtest.AnyOf[*events.Pin])
 	require.NoError(t, one.SendAppState(ctx, appstate.BuildStar(chat, chat, "S1", true, true)))
 	require.Equal(t, []string{"S1"}, owner.Starred("15550002"))
 	require.NoError(t, one.SendAppState(ctx, appstate.BuildMarkChatAsRead(chat, false, time.Now(), nil)))
 	require.NoError(t, one.SendAppState(ctx, appstate.BuildSettingPushName("Chosen by a companion")))
 	require.NoError(t, owner.WaitAppState(ctx, func() bool { return owner.Name() == "Chosen by a companion" }))
 	require.Equal(t, simulator.ChatSettings{Muted: true, Pinned: true, MarkedUnread: true}, owner.ChatSettings("15550002"))
-	require.Equal(t, "Chosen by a companion", waitEvent(two, anyOf[*events.PushNameSetting]).Action.GetName())
+	require.Equal(t, "Chosen by a companion", waitEvent(two, simtest.AnyOf[*events.PushNameSetting]).Action.GetName())
 	require.NotNil(t, owner.AppState(appstate.IndexMute, chat.String()).GetMuteAction())
 	require.NoError(t, two.SendAppState(ctx, appstate.BuildMute(lidOf(s.Phone("15550002")), false, 0)))
 	require.False(t, owner.ChatSettings("15550002").Muted, "the same chat, under its other address")
@@ -104,10 +105,10 @@ func TestWhatACompanionSetsReachesThePhoneAndItsOtherCompanion(t *testing.T) {
 
 func TestAPatchOnAnOldVersionIsRefusedAndTheClientCatchesUp(t *testing.T) {
 	s := newServer(t, "")
-	owner := addPhone(t, s, "15550001")
-	addPhone(t, s, "15550002")
+	owner := simtest.AddPhone(t, s, "15550001")
+	simtest.AddPhone(t, s, "15550002")
 	c, d := paired(t, s, owner)
-	ctx := within(t, 30*time.Second)
+	ctx := simtest.Within(t, 30*time.Second)
 	untold, err := s.AddFault(simulator.Fault{
 		Action: simulator.FaultDrop, Direction: simulator.Out, Tag: "notification", Type: "server_sync",
 	})
@@ -125,7 +126,7 @@ func TestAPatchOnAnOldVersionIsRefusedAndTheClientCatchesUp(t *testing.T) {
 	require.NoError(t, err, "it takes what it missed and tries again")
 	require.NoError(t, owner.WaitAppState(ctx, func() bool { return !owner.ChatSettings("15550002").Muted }))
 	require.Equal(t, []string{"S1"}, owner.Starred("15550002"))
-	waitEvent(c, anyOf[*events.Star])
+	waitEvent(c, simtest.AnyOf[*events.Star])
 	require.Equal(t, before+3, version())
 	untold.Remove()
 	d.Cut() // what was lost comes again
@@ -134,15 +135,15 @@ func TestAPatchOnAnOldVersionIsRefusedAndTheClientCatchesUp(t *testing.T) {
 
 func TestAClientThatMissesAKeyAsksThePhoneForIt(t *testing.T) {
 	s := newServer(t, "")
-	owner := addPhone(t, s, "15550001")
-	addPhone(t, s, "15550002")
+	owner := simtest.AddPhone(t, s, "15550001")
+	simtest.AddPhone(t, s, "15550002")
 	c := newClient(t, s)
 	c.EmitAppStateEventsOnFullSync = true
 	c.pair(owner)
-	ctx := within(t, 30*time.Second)
+	ctx := simtest.Within(t, 30*time.Second)
 	require.NoError(t, owner.RotateAppStateKey(ctx, false))
 	require.NoError(t, owner.Mute(ctx, "15550002", true, 0))
-	require.Equal(t, jidOf("15550002"), waitEvent(c, anyOf[*events.Mute]).JID, "it was handed the key, and decrypted the patch")
+	require.Equal(t, jidOf("15550002"), waitEvent(c, simtest.AnyOf[*events.Mute]).JID, "it was handed the key, and decrypted the patch")
 	require.NoError(t, c.SendAppState(ctx, appstate.BuildPin(jidOf("15550002"), true)), "and uses it")
 	require.True(t, owner.ChatSettings("15550002").Pinned)
 	latest := func() []byte {
@@ -161,11 +162,11 @@ func TestAClientThatMissesAKeyAsksThePhoneForIt(t *testing.T) {
 
 func TestAppStateSurvivesARestartAndALongOneComesAsASnapshotAndInParts(t *testing.T) {
 	dir := t.TempDir()
-	first, err := simulator.New(simulator.Options{Dir: dir, Root: &root})
+	first, err := simulator.New(simulator.Options{Dir: dir, Root: simtest.Root()})
 	require.NoError(t, err)
 	require.NoError(t, first.Start("127.0.0.1:0"))
-	owner := addPhone(t, first, "15550001")
-	ctx := within(t, 60*time.Second)
+	owner := simtest.AddPhone(t, first, "15550001")
+	ctx := simtest.Within(t, 60*time.Second)
 	for i := range 60 { // more than one answer carries
 		require.NoError(t, owner.SetContact(ctx, fmt.Sprint(15551000+i), fmt.Sprint("Contact ", i), "c"))
 	}
@@ -181,7 +182,7 @@ func TestAppStateSurvivesARestartAndALongOneComesAsASnapshotAndInParts(t *testin
 	require.NoError(t, c.SendAppState(ctx, appstate.BuildArchive(jidOf("15551000"), true, time.Time{}, nil)))
 	c.Disconnect()
 	require.NoError(t, d.WaitOffline(ctx))
-	c.forgetEvents()
+	c.Forget()
 	require.NoError(t, first.Close())
 
 	second := newServer(t, dir)
@@ -208,9 +209,9 @@ func TestAppStateSurvivesARestartAndALongOneComesAsASnapshotAndInParts(t *testin
 
 func TestAPatchThatDoesNotVerifyIsRefused(t *testing.T) {
 	s := newServer(t, "")
-	owner := addPhone(t, s, "15550001")
+	owner := simtest.AddPhone(t, s, "15550001")
 	c, _ := paired(t, s, owner)
-	ctx := within(t, 30*time.Second)
+	ctx := simtest.Within(t, 30*time.Second)
 	version, hash, err := c.Store.AppState.GetAppStateVersion(ctx, string(appstate.WAPatchRegularHigh))
 	require.NoError(t, err)
 	hash[0]++ // a client that lost a mutation

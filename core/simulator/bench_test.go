@@ -8,19 +8,21 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"go.mau.fi/whatsmeow/types/events"
+
+	"github.com/wildcathub/wildcat/core/simulator/simtest"
 )
 
 // BenchmarkDrain is the time of one message from the offline queue of a device, encrypted
 // before the clock runs, to its durable release: most of it is the client's.
 func BenchmarkDrain(b *testing.B) {
 	s := newServer(b, b.TempDir())
-	owner := addPhone(b, s, "15550001")
+	owner := simtest.AddPhone(b, s, "15550001")
 	c, d := paired(b, s, owner)
 	c.Disconnect()
-	ctx := within(b, 5*time.Minute)
+	ctx := simtest.Within(b, 5*time.Minute)
 	require.NoError(b, d.WaitOffline(ctx))
 	for i := range 16 {
-		addPhone(b, s, fmt.Sprint(15551000+i))
+		simtest.AddPhone(b, s, fmt.Sprint(15551000+i))
 	}
 	start := time.Now()
 	for i := range b.N {
@@ -28,11 +30,11 @@ func BenchmarkDrain(b *testing.B) {
 		require.NoError(b, err)
 	}
 	b.ReportMetric(float64(time.Since(start).Microseconds())/float64(b.N), "µs-to-send")
-	c.forgetEvents()
+	c.Forget()
 	c.renew(true)
 	b.ResetTimer()
 	require.NoError(b, c.Connect())
 	require.NoError(b, d.WaitDrained(ctx))
 	b.StopTimer()
-	waitEvent(c, anyOf[*events.OfflineSyncCompleted])
+	waitEvent(c, simtest.AnyOf[*events.OfflineSyncCompleted])
 }

@@ -13,16 +13,17 @@ import (
 	"go.mau.fi/whatsmeow/types/events"
 
 	"github.com/wildcathub/wildcat/core/simulator"
+	"github.com/wildcathub/wildcat/core/simulator/simtest"
 )
 
 func TestAStatusReachesThoseItIsMeantFor(t *testing.T) {
 	long(t)
 	s := newServer(t, t.TempDir())
-	one, two, three := addPhone(t, s, "15550001"), addPhone(t, s, "15550002"), addPhone(t, s, "15550003")
+	one, two, three := simtest.AddPhone(t, s, "15550001"), simtest.AddPhone(t, s, "15550002"), simtest.AddPhone(t, s, "15550003")
 	a, da := paired(t, s, one)
 	second, _ := paired(t, s, one)
 	b, _ := paired(t, s, two)
-	ctx := within(t, 60*time.Second)
+	ctx := simtest.Within(t, 60*time.Second)
 	contact := types.NewJID("15550002", types.DefaultUserServer)
 	require.NoError(t, a.Store.Contacts.PutContactName(ctx, contact, "Two", "Number Two"))
 
@@ -97,9 +98,9 @@ func TestAStatusReachesThoseItIsMeantFor(t *testing.T) {
 
 func TestAStatusThatCannotBeReadIsAskedForAgain(t *testing.T) {
 	s := newServer(t, "")
-	one, two := addPhone(t, s, "15550001"), addPhone(t, s, "15550002")
+	one, two := simtest.AddPhone(t, s, "15550001"), simtest.AddPhone(t, s, "15550002")
 	c, _ := paired(t, s, one)
-	ctx := within(t, 60*time.Second)
+	ctx := simtest.Within(t, 60*time.Second)
 	require.NoError(t, c.Store.Contacts.PutContactName(ctx, types.NewJID("15550002", types.DefaultUserServer), "Two", "Number Two"))
 	_, err := two.SendText(ctx, "15550001", "we have met")
 	require.NoError(t, err)

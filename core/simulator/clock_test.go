@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/wildcathub/wildcat/core/simulator"
+	"github.com/wildcathub/wildcat/core/simulator/simtest"
 )
 
 // fakeClock is a clock that stands still until it is moved, with the timers that hang on it.
@@ -66,7 +67,7 @@ func (c *fakeClock) Advance(d time.Duration) {
 // newServerWith is newServer with options.
 func newServerWith(t testing.TB, opts simulator.Options) *simulator.Server {
 	t.Helper()
-	opts.Root = &root
+	opts.Root = simtest.Root()
 	s, err := simulator.New(opts)
 	require.NoError(t, err)
 	require.NoError(t, s.Start("127.0.0.1:0"))

@@ -9,12 +9,13 @@ import (
 	"go.mau.fi/whatsmeow/types/events"
 
 	"github.com/wildcathub/wildcat/core/simulator"
+	"github.com/wildcathub/wildcat/core/simulator/simtest"
 )
 
 // An unmodified whatsmeow client is linked to a simulated phone, and gets a message.
 func Example() {
 	ctx := context.Background()
-	s, _ := simulator.New(simulator.Options{Root: &root}) // in memory; a key only where other servers share the process
+	s, _ := simulator.New(simulator.Options{Root: simtest.Root()}) // in memory; a key only where other servers share the process
 	defer s.Close()
 	_ = s.Start("127.0.0.1:0")
 	shop, _ := s.AddPhone("15550001", "Shop")

@@ -16,14 +16,15 @@ import (
 	"go.mau.fi/whatsmeow/types/events"
 
 	"github.com/wildcathub/wildcat/core/simulator"
+	"github.com/wildcathub/wildcat/core/simulator/simtest"
 )
 
 // again makes the client log in anew, into whatever waits for it there.
 func (c *client) again(d *simulator.Device) {
 	c.t.Helper()
 	c.Disconnect()
-	require.NoError(c.t, d.WaitOffline(within(c.t, 10*time.Second)))
-	c.forgetEvents()
+	require.NoError(c.t, d.WaitOffline(simtest.Within(c.t, 10*time.Second)))
+	c.Forget()
 	require.NoError(c.t, c.Connect())
 }
 
@@ -51,23 +52,23 @@ func TestEachLoginFailureGivesItsEvent(t *testing.T) {
 			c.waitDeleted()
 		}
 	}
-	back := func(_ *testing.T, c *client) { waitEvent(c, anyOf[*events.Connected]) }
+	back := func(_ *testing.T, c *client) { waitEvent(c, simtest.AnyOf[*events.Connected]) }
 	refresh := func(t *testing.T, c *client) {
-		require.EqualError(t, waitEvent(c, anyOf[*events.CATRefreshError]).Error, "no token")
+		require.EqualError(t, waitEvent(c, simtest.AnyOf[*events.CATRefreshError]).Error, "no token")
 	}
 	s := newServer(t, "")
-	owner := addPhone(t, s, "15550001")
+	owner := simtest.AddPhone(t, s, "15550001")
 	var c *client
 	var d *simulator.Device
 	for code, check := range map[int]func(*testing.T, *client){
 		400: failed(400), 409: failed(409), 418: failed(418),
 		401: out(401), 403: out(403), 406: out(406),
 		402: func(t *testing.T, c *client) {
-			e := waitEvent(c, anyOf[*events.TemporaryBan])
+			e := waitEvent(c, simtest.AnyOf[*events.TemporaryBan])
 			require.Equal(t, events.TempBanReason(104), e.Code)
 			require.Equal(t, time.Hour, e.Expire)
 		},
-		405: func(_ *testing.T, c *client) { waitEvent(c, anyOf[*events.ClientOutdated]) },
+		405: func(_ *testing.T, c *client) { waitEvent(c, simtest.AnyOf[*events.ClientOutdated]) },
 		413: refresh, 414: refresh,
 		500: back, 503: back,
 	} {
@@ -91,7 +92,7 @@ func TestEachLoginFailureGivesItsEvent(t *testing.T) {
 func TestALoginFailureOfADeviceComesAsOftenAsItSays(t *testing.T) {
 	long(t)
 	s := newServer(t, "")
-	owner := addPhone(t, s, "15550001")
+	owner := simtest.AddPhone(t, s, "15550001")
 	c, d := paired(t, s, owner)
 	other, otherDevice := paired(t, s, owner)
 	_, err := d.LoginFailure(42, 1)
@@ -99,10 +100,10 @@ func TestALoginFailureOfADeviceComesAsOftenAsItSays(t *testing.T) {
 	r, err := d.LoginFailure(503, 3)
 	require.NoError(t, err)
 	other.again(otherDevice)
-	waitEvent(other, anyOf[*events.Connected])
+	waitEvent(other, simtest.AnyOf[*events.Connected])
 	require.Zero(t, r.Hits())
 	c.again(d)
-	waitEvent(c, anyOf[*events.Connected])
+	waitEvent(c, simtest.AnyOf[*events.Connected])
 	require.Equal(t, 3, r.Hits())
 	require.EqualValues(t, 2, d.Logins(), "one of pairing, one now: what is refused is no login")
 }
@@ -112,8 +113,8 @@ func TestStreamErrorsAreNotLoginFailures(t *testing.T) {
 	t.Run("401 logs out", func(t *testing.T) {
 		s, c, d, _ := faulty(t)
 		d.StreamError(401)
-		require.False(t, waitEvent(c, anyOf[*events.LoggedOut]).OnConnect)
-		require.NoError(t, d.WaitOffline(within(t, 10*time.Second)))
+		require.False(t, waitEvent(c, simtest.AnyOf[*events.LoggedOut]).OnConnect)
+		require.NoError(t, d.WaitOffline(simtest.Within(t, 10*time.Second)))
 		c.waitDeleted()
 		require.Zero(t, s.Stats().Violations)
 	})
@@ -121,12 +122,12 @@ func TestStreamErrorsAreNotLoginFailures(t *testing.T) {
 		_, c, d, _ := faulty(t)
 		logins := d.Logins()
 		d.StreamError(409)
-		waitEvent(c, anyOf[*events.StreamReplaced])
-		require.NoError(t, d.WaitOffline(within(t, 10*time.Second)))
+		waitEvent(c, simtest.AnyOf[*events.StreamReplaced])
+		require.NoError(t, d.WaitOffline(simtest.Within(t, 10*time.Second)))
 		require.Eventually(t, func() bool { return !c.IsConnected() }, 10*time.Second, time.Millisecond)
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		for _, evt := range c.events {
+		c.Lock()
+		defer c.Unlock()
+		for _, evt := range c.Events() {
 			_, gone := evt.(*events.Disconnected)
 			require.False(t, gone, "which is what makes clients come back")
 		}
@@ -134,21 +135,21 @@ func TestStreamErrorsAreNotLoginFailures(t *testing.T) {
 	})
 	t.Run("503 comes back", func(t *testing.T) {
 		_, c, d, _ := faulty(t)
-		c.forgetEvents()
+		c.Forget()
 		d.StreamError(503)
-		waitEvent(c, anyOf[*events.Disconnected])
-		waitEvent(c, anyOf[*events.Connected])
+		waitEvent(c, simtest.AnyOf[*events.Disconnected])
+		waitEvent(c, simtest.AnyOf[*events.Connected])
 	})
 	t.Run("515 comes back without having been away", func(t *testing.T) {
 		_, c, d, _ := faulty(t)
-		c.forgetEvents()
+		c.Forget()
 		logins := d.Logins()
 		d.StreamError(515)
-		waitEvent(c, anyOf[*events.Connected])
+		waitEvent(c, simtest.AnyOf[*events.Connected])
 		require.Equal(t, logins+1, d.Logins())
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		for _, evt := range c.events {
+		c.Lock()
+		defer c.Unlock()
+		for _, evt := range c.Events() {
 			_, gone := evt.(*events.Disconnected)
 			require.False(t, gone)
 		}
@@ -156,7 +157,7 @@ func TestStreamErrorsAreNotLoginFailures(t *testing.T) {
 	t.Run("in a stanza's place", func(t *testing.T) {
 		s, c, _, stranger := faulty(t)
 		fault(t, s, simulator.Fault{Action: simulator.FaultStreamError, Direction: simulator.Out, Tag: "message", Code: 516, Times: 1})
-		_, err := stranger.SendText(within(t, 10*time.Second), "15550001", "hello")
+		_, err := stranger.SendText(simtest.Within(t, 10*time.Second), "15550001", "hello")
 		require.NoError(t, err)
 		waitEvent(c, func(e *events.StreamError) bool { return e.Code == "516" })
 		require.Equal(t, []string{"hello"}, c.waitTexts(1))
@@ -168,7 +169,7 @@ func TestTheWebsocketMayBeRefusedForATime(t *testing.T) {
 	r := fault(t, s, simulator.Fault{Action: simulator.FaultSocketStatus, Times: 1})
 	require.Equal(t, 503, r.Fault().Code)
 	c.Disconnect()
-	require.NoError(t, d.WaitOffline(within(t, 10*time.Second)))
+	require.NoError(t, d.WaitOffline(simtest.Within(t, 10*time.Second)))
 	require.ErrorContains(t, c.Connect(), "503")
 	require.NoError(t, c.Connect())
 }
@@ -183,8 +184,8 @@ func TestASpoiledHandshakeAndHalfAHandshakeAreTriedAgain(t *testing.T) {
 			s, c, d, _ := faulty(t)
 			r := fault(t, s, simulator.Fault{Action: action, Times: 2})
 			c.Disconnect()
-			require.NoError(t, d.WaitOffline(within(t, 10*time.Second)))
-			c.forgetEvents()
+			require.NoError(t, d.WaitOffline(simtest.Within(t, 10*time.Second)))
+			c.Forget()
 			err := c.Connect()
 			if action == simulator.FaultHandshakeSpoil {
 				require.ErrorContains(t, err, "handshake")
@@ -194,7 +195,7 @@ func TestASpoiledHandshakeAndHalfAHandshakeAreTriedAgain(t *testing.T) {
 				// The client has said its last word and counts as connected until the close.
 				require.NoError(t, err)
 			}
-			waitEvent(c, anyOf[*events.Connected])
+			waitEvent(c, simtest.AnyOf[*events.Connected])
 			require.Equal(t, 2, r.Hits())
 		})
 	}
@@ -207,12 +208,12 @@ func TestAHandshakeThatHangsEndsWithTheClientOrTheServer(t *testing.T) {
 	dial := func() *websocket.Conn {
 		h := s.HTTPClient()
 		t.Cleanup(h.CloseIdleConnections)
-		ws, resp, err := websocket.Dial(within(t, 10*time.Second), "wss://web.whatsapp.com/ws/chat", &websocket.DialOptions{HTTPClient: h})
+		ws, resp, err := websocket.Dial(simtest.Within(t, 10*time.Second), "wss://web.whatsapp.com/ws/chat", &websocket.DialOptions{HTTPClient: h})
 		require.NoError(t, err)
 		if resp.Body != nil {
 			_ = resp.Body.Close()
 		}
-		require.NoError(t, ws.Write(within(t, 10*time.Second), websocket.MessageBinary, append(socket.WAConnHeader[:4:4], 0, 0, 1, 0)))
+		require.NoError(t, ws.Write(simtest.Within(t, 10*time.Second), websocket.MessageBinary, append(socket.WAConnHeader[:4:4], 0, 0, 1, 0)))
 		return ws
 	}
 	first := dial()
@@ -226,29 +227,29 @@ func TestAHandshakeThatHangsEndsWithTheClientOrTheServer(t *testing.T) {
 }
 
 func TestACloseRightBehindTheFailure(t *testing.T) {
-	s, err := simulator.New(simulator.Options{Root: &root, Linger: time.Hour})
+	s, err := simulator.New(simulator.Options{Root: simtest.Root(), Linger: time.Hour})
 	require.NoError(t, err)
 	require.NoError(t, s.Start("127.0.0.1:0"))
 	t.Cleanup(func() { require.NoError(t, s.Close()) })
 	c := newClient(t, s)
-	d := c.pair(addPhone(t, s, "15550001"))
+	d := c.pair(simtest.AddPhone(t, s, "15550001"))
 	fault(t, s, simulator.Fault{Action: simulator.FaultLoginFailure, Code: 500, Times: 1})
 	r := fault(t, s, simulator.Fault{Action: simulator.FaultNoLinger, Tag: "failure", Code: 500})
 	c.again(d)
 	// With the hour that the server would wait else, this passes by the fault only.
-	waitEvent(c, anyOf[*events.Disconnected])
-	waitEvent(c, anyOf[*events.Connected])
+	waitEvent(c, simtest.AnyOf[*events.Disconnected])
+	waitEvent(c, simtest.AnyOf[*events.Connected])
 	require.Equal(t, 1, r.Hits())
 }
 
 func TestAStanzaIsInjectedAsItIs(t *testing.T) {
 	s, c, d, stranger := faulty(t)
-	ctx := within(t, 10*time.Second)
+	ctx := simtest.Within(t, 10*time.Second)
 	from := types.NewJID(stranger.Number(), types.DefaultUserServer)
 	require.NoError(t, d.Inject(waBinary.Node{
 		Tag: "chatstate", Attrs: waBinary.Attrs{"from": from}, Content: []waBinary.Node{{Tag: "composing"}},
 	}))
-	require.Equal(t, types.ChatPresenceComposing, waitEvent(c, anyOf[*events.ChatPresence]).State)
+	require.Equal(t, types.ChatPresenceComposing, waitEvent(c, simtest.AnyOf[*events.ChatPresence]).State)
 	require.Zero(t, d.Pending())
 	c.Disconnect()
 	require.NoError(t, d.WaitOffline(ctx))
@@ -258,7 +259,7 @@ func TestAStanzaIsInjectedAsItIs(t *testing.T) {
 	require.NoError(t, d.InjectQueued(receipt))
 	require.Equal(t, 1, d.Pending())
 	require.NoError(t, c.Connect())
-	require.Equal(t, types.ReceiptTypeRead, waitEvent(c, anyOf[*events.Receipt]).Type)
+	require.Equal(t, types.ReceiptTypeRead, waitEvent(c, simtest.AnyOf[*events.Receipt]).Type)
 	require.NoError(t, d.WaitDrained(ctx))
 	require.Error(t, d.InjectQueued(waBinary.Node{Tag: "chatstate", Attrs: waBinary.Attrs{"id": "1"}}))
 	require.Error(t, d.InjectQueued(waBinary.Node{Tag: "message"}))

@@ -10,11 +10,12 @@ import (
 	"go.mau.fi/whatsmeow"
 
 	"github.com/wildcathub/wildcat/core/simulator"
+	"github.com/wildcathub/wildcat/core/simulator/simtest"
 )
 
 func TestFaultsOfTheMediaHostReachTheClient(t *testing.T) {
 	s, c, _, _ := faulty(t)
-	ctx := within(t, 60*time.Second)
+	ctx := simtest.Within(t, 60*time.Second)
 	body := noise(1, 100_000)
 	up, err := c.Upload(ctx, body, whatsmeow.MediaDocument)
 	require.NoError(t, err)

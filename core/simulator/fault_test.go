@@ -15,6 +15,7 @@ import (
 	"go.mau.fi/whatsmeow/types/events"
 
 	"github.com/wildcathub/wildcat/core/simulator"
+	"github.com/wildcathub/wildcat/core/simulator/simtest"
 )
 
 func fault(t testing.TB, s *simulator.Server, f simulator.Fault) *simulator.FaultRule {
@@ -30,7 +31,7 @@ func faulty(t *testing.T) (*simulator.Server, *client, *simulator.Device, *simul
 	t.Helper()
 	s := newServer(t, "")
 	s.Trace().Enable(1000)
-	owner, stranger := addPhone(t, s, "15550001"), addPhone(t, s, "15550002")
+	owner, stranger := simtest.AddPhone(t, s, "15550001"), simtest.AddPhone(t, s, "15550002")
 	c, d := paired(t, s, owner)
 	c.reopen(d, true)
 	return s, c, d, stranger
@@ -40,15 +41,15 @@ func faulty(t *testing.T) (*simulator.Server, *client, *simulator.Device, *simul
 func (c *client) reopen(d *simulator.Device, safe bool) {
 	c.t.Helper()
 	c.Disconnect()
-	require.NoError(c.t, d.WaitOffline(within(c.t, 10*time.Second)))
+	require.NoError(c.t, d.WaitOffline(simtest.Within(c.t, 10*time.Second)))
 	c.renew(safe)
-	c.forgetEvents()
+	c.Forget()
 	require.NoError(c.t, c.Connect())
-	waitEvent(c, anyOf[*events.Connected])
+	waitEvent(c, simtest.AnyOf[*events.Connected])
 }
 
 func (c *client) trySend(to, text, id string, timeout time.Duration) error {
-	_, err := c.SendMessage(within(c.t, 30*time.Second), types.NewJID(to, types.DefaultUserServer),
+	_, err := c.SendMessage(simtest.Within(c.t, 30*time.Second), types.NewJID(to, types.DefaultUserServer),
 		&waE2E.Message{Conversation: proto.String(text)}, whatsmeow.SendRequestExtra{ID: id, Timeout: timeout})
 	return err
 }
@@ -57,19 +58,19 @@ func TestAMessageRefusedByTheHandlerIsLostWithoutTheEventBufferOnly(t *testing.T
 	for _, buffered := range []bool{false, true} {
 		t.Run(fmt.Sprint("buffered ", buffered), func(t *testing.T) {
 			_, c, d, stranger := faulty(t)
-			ctx := within(t, 30*time.Second)
+			ctx := simtest.Within(t, 30*time.Second)
 			var refused atomic.Int32
 			c.EnableDecryptedEventBuffer = buffered
-			c.mu.Lock()
+			c.Lock()
 			c.refuse = func(*events.Message) bool { return refused.Add(1) > 0 }
-			c.mu.Unlock()
+			c.Unlock()
 			_, err := stranger.SendText(ctx, "15550001", "refused")
 			require.NoError(t, err)
 			require.Eventually(t, func() bool { return refused.Load() == 1 }, 10*time.Second, time.Millisecond)
 			require.Equal(t, 1, d.Pending())
-			c.mu.Lock()
+			c.Lock()
 			c.refuse = nil
-			c.mu.Unlock()
+			c.Unlock()
 			c.reopen(d, buffered)
 			require.NoError(t, d.WaitDrained(ctx))
 			_, err = stranger.SendText(ctx, "15550001", "after")
@@ -89,7 +90,7 @@ func TestAnAcknowledgementThatIsWithheldTimesOutThoughTheMessageArrived(t *testi
 	require.ErrorIs(t, c.trySend("15550002", "hello", "3EB0AA", 500*time.Millisecond), whatsmeow.ErrMessageTimedOut)
 	require.Equal(t, 1, r.Hits())
 	require.NoError(t, c.trySend("15550002", "hello", "3EB0AA", 0))
-	m, err := stranger.WaitMessage(within(t, 10*time.Second), func(m simulator.Message) bool { return m.Copies == 2 })
+	m, err := stranger.WaitMessage(simtest.Within(t, 10*time.Second), func(m simulator.Message) bool { return m.Copies == 2 })
 	require.NoError(t, err)
 	require.Equal(t, "hello", m.Text)
 }
@@ -102,14 +103,14 @@ func TestAMessageAcknowledgedWithAnErrorReachesNobody(t *testing.T) {
 	require.ErrorContains(t, err, "479")
 	r.Remove()
 	require.NoError(t, c.trySend("15550002", "taken", "3EB0AB", 0))
-	list, err := stranger.WaitReceived(within(t, 10*time.Second), 1)
+	list, err := stranger.WaitReceived(simtest.Within(t, 10*time.Second), 1)
 	require.NoError(t, err)
 	require.Equal(t, "taken", list[0].Text)
 }
 
 func TestAQueryIsAnsweredWithTheErrorThatARuleNames(t *testing.T) {
 	s, c, _, _ := faulty(t)
-	ctx := within(t, 20*time.Second)
+	ctx := simtest.Within(t, 20*time.Second)
 	fault(t, s, simulator.Fault{Action: simulator.FaultIQError, XMLNS: "usync", Code: 429, Text: "rate-overlimit", Nth: 2})
 	_, err := c.IsOnWhatsApp(ctx, []string{"+15550002"})
 	require.NoError(t, err)
@@ -121,11 +122,11 @@ func TestAQueryIsAnsweredWithTheErrorThatARuleNames(t *testing.T) {
 
 func TestAMessageDeliveredTwiceIsHandledOnce(t *testing.T) {
 	s, c, d, stranger := faulty(t)
-	ctx := within(t, 20*time.Second)
+	ctx := simtest.Within(t, 20*time.Second)
 	var handled atomic.Int32
-	c.mu.Lock()
+	c.Lock()
 	c.refuse = func(*events.Message) bool { handled.Add(1); return false }
-	c.mu.Unlock()
+	c.Unlock()
 	late := s.Stats().LateAcks
 	r := fault(t, s, simulator.Fault{Action: simulator.FaultDuplicate, Direction: simulator.Out, Tag: "message", Copies: 2})
 	for i := range 3 {
@@ -147,7 +148,7 @@ func TestMessagesThatArriveInAnotherOrderAreStillRead(t *testing.T) {
 	} {
 		t.Run(string(order), func(t *testing.T) {
 			s, c, d, stranger := faulty(t)
-			ctx := within(t, 20*time.Second)
+			ctx := simtest.Within(t, 20*time.Second)
 			r := fault(t, s, simulator.Fault{Action: simulator.FaultHold, Direction: simulator.Out, Tag: "message", Seed: 3})
 			for i := range 5 {
 				_, err := stranger.SendText(ctx, "15550001", fmt.Sprint(i))
@@ -169,7 +170,7 @@ func TestMessagesThatArriveInAnotherOrderAreStillRead(t *testing.T) {
 
 func TestARuleReleasesByItselfAtANumberAndWhenItIsRemoved(t *testing.T) {
 	s, c, _, stranger := faulty(t)
-	ctx := within(t, 20*time.Second)
+	ctx := simtest.Within(t, 20*time.Second)
 	r := fault(t, s, simulator.Fault{
 		Action: simulator.FaultHold, Direction: simulator.Out, Tag: "message", ReleaseAt: 2, Order: simulator.Reversed,
 	})
@@ -190,7 +191,7 @@ func TestARuleReleasesByItselfAtANumberAndWhenItIsRemoved(t *testing.T) {
 
 func TestClientsStanzasAreHeldAndDelayedToo(t *testing.T) {
 	s, c, _, stranger := faulty(t)
-	ctx := within(t, 20*time.Second)
+	ctx := simtest.Within(t, 20*time.Second)
 	hold := fault(t, s, simulator.Fault{Action: simulator.FaultHold, Direction: simulator.In, Tag: "message", Times: 2})
 	delay := fault(t, s, simulator.Fault{Action: simulator.FaultDelay, Direction: simulator.In, Tag: "message", DelayMS: 30})
 	for i := range 2 {
@@ -208,7 +209,7 @@ func TestClientsStanzasAreHeldAndDelayedToo(t *testing.T) {
 
 func TestWhatARemovedFaultDelayedComesAtOnceAndInItsOrder(t *testing.T) {
 	s, c, d, stranger := faulty(t)
-	ctx := within(t, 20*time.Second)
+	ctx := simtest.Within(t, 20*time.Second)
 	delay := fault(t, s, simulator.Fault{Action: simulator.FaultDelay, Direction: simulator.Out, Tag: "message", DelayMS: 600_000})
 	for i := range 3 {
 		_, err := stranger.SendText(ctx, "15550001", fmt.Sprint(i))
@@ -225,7 +226,7 @@ func TestWhatARemovedFaultDelayedComesAtOnceAndInItsOrder(t *testing.T) {
 
 func TestADelayedMessageComesLaterThanTheNext(t *testing.T) {
 	s, c, d, stranger := faulty(t)
-	ctx := within(t, 20*time.Second)
+	ctx := simtest.Within(t, 20*time.Second)
 	fault(t, s, simulator.Fault{Action: simulator.FaultDelay, Direction: simulator.Out, Tag: "message", Nth: 1, DelayMS: 200})
 	for i := range 3 {
 		_, err := stranger.SendText(ctx, "15550001", fmt.Sprint(i))
@@ -252,7 +253,7 @@ func TestADelayedMessageComesLaterThanTheNext(t *testing.T) {
 
 func TestADroppedReceiptBringsTheMessageBackAndItIsHandledOnce(t *testing.T) {
 	s, c, d, stranger := faulty(t)
-	ctx := within(t, 20*time.Second)
+	ctx := simtest.Within(t, 20*time.Second)
 	r := fault(t, s, simulator.Fault{Action: simulator.FaultDrop, Direction: simulator.In, Tag: "receipt", Times: 1})
 	_, err := stranger.SendText(ctx, "15550001", "hello")
 	require.NoError(t, err)
@@ -270,7 +271,7 @@ func TestADroppedReceiptBringsTheMessageBackAndItIsHandledOnce(t *testing.T) {
 
 func TestADroppedMessageComesAgainAfterTheNextLogin(t *testing.T) {
 	s, c, d, stranger := faulty(t)
-	ctx := within(t, 20*time.Second)
+	ctx := simtest.Within(t, 20*time.Second)
 	fault(t, s, simulator.Fault{Action: simulator.FaultDrop, Direction: simulator.Out, Tag: "message", Nth: 1})
 	for i := range 2 {
 		_, err := stranger.SendText(ctx, "15550001", fmt.Sprint(i))
@@ -290,7 +291,7 @@ func TestACorruptCiphertextIsAskedForAgainAndSentAgain(t *testing.T) {
 		f.Action, f.Tag, f.Times = simulator.FaultMutate, "message", 1
 		t.Run(name+" to a client", func(t *testing.T) {
 			s, c, d, stranger := faulty(t)
-			ctx := within(t, 20*time.Second)
+			ctx := simtest.Within(t, 20*time.Second)
 			f.Direction = simulator.Out
 			for i := range 2 { // a first message, then one of an open session
 				fault(t, s, f)
@@ -310,7 +311,7 @@ func TestACorruptCiphertextIsAskedForAgainAndSentAgain(t *testing.T) {
 		})
 		t.Run(name+" from a client", func(t *testing.T) {
 			s, c, _, stranger := faulty(t)
-			ctx := within(t, 20*time.Second)
+			ctx := simtest.Within(t, 20*time.Second)
 			f.Direction = simulator.In
 			f.Device = "15550001"
 			for i := range 2 {
@@ -342,7 +343,7 @@ func TestAMutationMayBeAFunction(t *testing.T) {
 		Action: simulator.FaultMutate, Direction: simulator.Out, Tag: "message",
 		Mutate: func(n *simulator.Node) { n.Attrs["x"] = struct{}{} },
 	})
-	_, err := stranger.SendText(within(t, 10*time.Second), "15550001", "hello")
+	_, err := stranger.SendText(simtest.Within(t, 10*time.Second), "15550001", "hello")
 	require.NoError(t, err)
 	require.Equal(t, []string{"hello"}, c.waitTexts(1))
 	require.Equal(t, "Somebody else", c.messages[0].Info.PushName)
@@ -370,11 +371,11 @@ func TestACutAfterAMessageMakesTheClientSendItAgain(t *testing.T) {
 			fault(t, s, cut)
 			c.send("15550002", "hello") // whatsmeow sends the same frame after it is back
 			require.EqualValues(t, 3, d.Logins())
-			m, err := stranger.WaitMessage(within(t, 10*time.Second), func(m simulator.Message) bool { return m.Copies == row.copies })
+			m, err := stranger.WaitMessage(simtest.Within(t, 10*time.Second), func(m simulator.Message) bool { return m.Copies == row.copies })
 			require.NoError(t, err)
 			require.Equal(t, "hello", m.Text)
 			c.send("15550002", "the end")
-			list, err := stranger.WaitReceived(within(t, 10*time.Second), 2)
+			list, err := stranger.WaitReceived(simtest.Within(t, 10*time.Second), 2)
 			require.NoError(t, err)
 			require.Equal(t, row.copies, list[0].Copies)
 		})
@@ -389,11 +390,11 @@ func TestACutAroundWhatTheServerSends(t *testing.T) {
 	}{{simulator.FaultCutBefore, 0}, {simulator.FaultCutAfter, 1}} {
 		t.Run(string(row.action), func(t *testing.T) {
 			s, c, d, stranger := faulty(t)
-			ctx := within(t, 20*time.Second)
+			ctx := simtest.Within(t, 20*time.Second)
 			var handled atomic.Int32
-			c.mu.Lock()
+			c.Lock()
 			c.refuse = func(*events.Message) bool { handled.Add(1); return false }
-			c.mu.Unlock()
+			c.Unlock()
 			down := fault(t, s, simulator.Fault{Action: simulator.FaultSocketStatus})
 			fault(t, s, simulator.Fault{Action: row.action, Direction: simulator.Out, Tag: "message", Times: 1})
 			_, err := stranger.SendText(ctx, "15550001", "hello")
@@ -419,7 +420,7 @@ func TestProbabilityIsSeededAndTimesBoundsIt(t *testing.T) {
 		})
 		out := ""
 		for range 20 {
-			_, err := c.IsOnWhatsApp(within(t, 10*time.Second), []string{"+15550002"})
+			_, err := c.IsOnWhatsApp(simtest.Within(t, 10*time.Second), []string{"+15550002"})
 			out += map[bool]string{true: ".", false: "x"}[err == nil]
 		}
 		return out, r.Hits()

@@ -13,18 +13,19 @@ import (
 	"go.mau.fi/whatsmeow/proto/waE2E"
 
 	"github.com/wildcathub/wildcat/core/simulator"
+	"github.com/wildcathub/wildcat/core/simulator/simtest"
 )
 
 func TestAGroupWhoseMembersComeAndGoLosesNothing(t *testing.T) {
 	long(t)
 	bothWays(t, func(t *testing.T, byNumber bool) {
 		s := newServer(t, t.TempDir())
-		one, two := addPhone(t, s, "15550001"), addPhone(t, s, "15550002")
-		guest := addPhone(t, s, "15550003")
+		one, two := simtest.AddPhone(t, s, "15550001"), simtest.AddPhone(t, s, "15550002")
+		guest := simtest.AddPhone(t, s, "15550003")
 		a, da := paired(t, s, one)
 		b, db := paired(t, s, two)
 		c, dc := paired(t, s, guest)
-		ctx := within(t, 120*time.Second)
+		ctx := simtest.Within(t, 120*time.Second)
 		group, err := one.NewGroup(ctx, simulator.GroupOptions{Subject: "Cats", Members: []string{"15550002"}, ByNumber: byNumber})
 		require.NoError(t, err)
 		jid := groupJID(t, group)
@@ -102,8 +103,8 @@ func TestAGroupWhoseMembersComeAndGoLosesNothing(t *testing.T) {
 		for _, m := range append(guest.Messages(group), simulator.Message{}) {
 			require.NotContains(t, m.Text, "secret")
 		}
-		c.mu.Lock()
-		defer c.mu.Unlock()
+		c.Lock()
+		defer c.Unlock()
 		for _, m := range c.messages {
 			require.NotContains(t, m.Message.GetConversation(), "secret")
 		}

@@ -14,6 +14,7 @@ import (
 	"go.mau.fi/whatsmeow/types/events"
 
 	"github.com/wildcathub/wildcat/core/simulator"
+	"github.com/wildcathub/wildcat/core/simulator/simtest"
 )
 
 // bothWays runs a test in groups of both kinds of addressing.
@@ -32,7 +33,7 @@ func groupJID(t testing.TB, group string) types.JID {
 // sendTo sends a text to any chat.
 func (c *client) sendTo(chat, text string) string {
 	c.t.Helper()
-	resp, err := c.SendMessage(within(c.t, 30*time.Second), groupJID(c.t, chat), &waE2E.Message{Conversation: proto.String(text)})
+	resp, err := c.SendMessage(simtest.Within(c.t, 30*time.Second), groupJID(c.t, chat), &waE2E.Message{Conversation: proto.String(text)})
 	require.NoError(c.t, err)
 	return resp.ID
 }
@@ -47,7 +48,7 @@ func (c *client) text(chat, text string) *events.Message {
 
 func shows(t testing.TB, p *simulator.Phone, chat, text string) simulator.Message {
 	t.Helper()
-	m, err := p.WaitMessage(within(t, 30*time.Second), func(m simulator.Message) bool { return m.Chat == chat && m.Text == text })
+	m, err := p.WaitMessage(simtest.Within(t, 30*time.Second), func(m simulator.Message) bool { return m.Chat == chat && m.Text == text })
 	require.NoError(t, err, "%s in %s on %s", text, chat, p.Number())
 	return m
 }
@@ -56,16 +57,16 @@ func TestPhonesAndClientsWriteInOneGroup(t *testing.T) {
 	long(t)
 	bothWays(t, func(t *testing.T, byNumber bool) {
 		s := newServer(t, t.TempDir())
-		one, two, three := addPhone(t, s, "15550001"), addPhone(t, s, "15550002"), addPhone(t, s, "15550003")
+		one, two, three := simtest.AddPhone(t, s, "15550001"), simtest.AddPhone(t, s, "15550002"), simtest.AddPhone(t, s, "15550003")
 		a, _ := paired(t, s, one)
 		b, db := paired(t, s, two)
-		ctx := within(t, 60*time.Second)
+		ctx := simtest.Within(t, 60*time.Second)
 		group, err := three.NewGroup(ctx, simulator.GroupOptions{
 			Subject: "Cats", Members: []string{"15550001", "15550002"}, ByNumber: byNumber,
 		})
 		require.NoError(t, err)
 		for _, c := range []*client{a, b} {
-			joined := waitEvent(c, anyOf[*events.JoinedGroup])
+			joined := waitEvent(c, simtest.AnyOf[*events.JoinedGroup])
 			require.Equal(t, "Cats", joined.Name)
 			require.Equal(t, "new", joined.Type)
 			require.Len(t, joined.Participants, 3)
@@ -142,10 +143,10 @@ func TestWhoWasRemovedReadsNoMore(t *testing.T) {
 	long(t)
 	bothWays(t, func(t *testing.T, byNumber bool) {
 		s := newServer(t, "")
-		one, two, three := addPhone(t, s, "15550001"), addPhone(t, s, "15550002"), addPhone(t, s, "15550003")
+		one, two, three := simtest.AddPhone(t, s, "15550001"), simtest.AddPhone(t, s, "15550002"), simtest.AddPhone(t, s, "15550003")
 		a, _ := paired(t, s, one)
 		b, db := paired(t, s, two)
-		ctx := within(t, 60*time.Second)
+		ctx := simtest.Within(t, 60*time.Second)
 		group, err := three.NewGroup(ctx, simulator.GroupOptions{
 			Subject: "Cats", Members: []string{"15550001", "15550002"}, ByNumber: byNumber,
 		})
@@ -197,9 +198,9 @@ func TestAGroupMessageWithoutItsKeyIsAskedForAgain(t *testing.T) {
 	long(t)
 	bothWays(t, func(t *testing.T, byNumber bool) {
 		s := newServer(t, "")
-		one, two := addPhone(t, s, "15550001"), addPhone(t, s, "15550002")
+		one, two := simtest.AddPhone(t, s, "15550001"), simtest.AddPhone(t, s, "15550002")
 		c, _ := paired(t, s, one)
-		ctx := within(t, 60*time.Second)
+		ctx := simtest.Within(t, 60*time.Second)
 		group, err := two.NewGroup(ctx, simulator.GroupOptions{Subject: "Cats", Members: []string{"15550001"}, ByNumber: byNumber})
 		require.NoError(t, err)
 		_, err = two.SendText(ctx, group, "first")
@@ -218,7 +219,7 @@ func TestAGroupMessageWithoutItsKeyIsAskedForAgain(t *testing.T) {
 		require.NoError(t, err)
 		c.text(group, "third")
 		n := 0
-		for _, evt := range c.events {
+		for _, evt := range c.Events() {
 			if _, ok := evt.(*events.UndecryptableMessage); ok {
 				n++
 			}
@@ -242,15 +243,15 @@ func TestAGroupMessageWithoutItsKeyIsAskedForAgain(t *testing.T) {
 func TestReactionsEditsRevokesPollsAndMediaInAGroup(t *testing.T) {
 	bothWays(t, func(t *testing.T, byNumber bool) {
 		s := newServer(t, "")
-		one, two, three := addPhone(t, s, "15550001"), addPhone(t, s, "15550002"), addPhone(t, s, "15550003")
+		one, two, three := simtest.AddPhone(t, s, "15550001"), simtest.AddPhone(t, s, "15550002"), simtest.AddPhone(t, s, "15550003")
 		c, _ := paired(t, s, one)
-		ctx := within(t, 60*time.Second)
+		ctx := simtest.Within(t, 60*time.Second)
 		group, err := one.NewGroup(ctx, simulator.GroupOptions{
 			Subject: "Cats", Members: []string{"15550002", "15550003"}, ByNumber: byNumber,
 		})
 		require.NoError(t, err)
 		jid := groupJID(t, group)
-		waitEvent(c, anyOf[*events.JoinedGroup])
+		waitEvent(c, simtest.AnyOf[*events.JoinedGroup])
 
 		id, err := two.SendText(ctx, group, "a text")
 		require.NoError(t, err)
@@ -333,12 +334,12 @@ func TestReactionsEditsRevokesPollsAndMediaInAGroup(t *testing.T) {
 
 func TestGroupsOutliveTheServer(t *testing.T) {
 	dir := t.TempDir()
-	first, err := simulator.New(simulator.Options{Dir: dir, Root: &root})
+	first, err := simulator.New(simulator.Options{Dir: dir, Root: simtest.Root()})
 	require.NoError(t, err)
 	require.NoError(t, first.Start("127.0.0.1:0"))
-	one, two := addPhone(t, first, "15550001"), addPhone(t, first, "15550002")
+	one, two := simtest.AddPhone(t, first, "15550001"), simtest.AddPhone(t, first, "15550002")
 	c, d := paired(t, first, one)
-	ctx := within(t, 60*time.Second)
+	ctx := simtest.Within(t, 60*time.Second)
 	group, err := two.CreateGroup(ctx, "Cats", "15550001")
 	require.NoError(t, err)
 	for i := range 3 {

@@ -12,6 +12,7 @@ import (
 	"go.mau.fi/whatsmeow/types/events"
 
 	"github.com/wildcathub/wildcat/core/simulator"
+	"github.com/wildcathub/wildcat/core/simulator/simtest"
 )
 
 func number(n string) types.JID { return types.NewJID(n, types.DefaultUserServer) }
@@ -21,7 +22,7 @@ func lid(p *simulator.Phone) types.JID { return types.NewJID(p.LID(), types.Hidd
 // groupServer is a server whose clients make groups of one kind of addressing.
 func groupServer(t *testing.T, byNumber bool) *simulator.Server {
 	t.Helper()
-	s, err := simulator.New(simulator.Options{Root: &root, GroupsByNumber: byNumber})
+	s, err := simulator.New(simulator.Options{Root: simtest.Root(), GroupsByNumber: byNumber})
 	require.NoError(t, err)
 	require.NoError(t, s.Start("127.0.0.1:0"))
 	t.Cleanup(func() {
@@ -35,10 +36,10 @@ func TestAClientMakesAGroupAndChangesItsMembers(t *testing.T) {
 	long(t)
 	bothWays(t, func(t *testing.T, byNumber bool) {
 		s := groupServer(t, byNumber)
-		one, two, three := addPhone(t, s, "15550001"), addPhone(t, s, "15550002"), addPhone(t, s, "15550003")
+		one, two, three := simtest.AddPhone(t, s, "15550001"), simtest.AddPhone(t, s, "15550002"), simtest.AddPhone(t, s, "15550003")
 		a, da := paired(t, s, one)
 		b, db := paired(t, s, two)
-		ctx := within(t, 60*time.Second)
+		ctx := simtest.Within(t, 60*time.Second)
 		in := func(p *simulator.Phone) types.JID {
 			if byNumber {
 				return number(p.Number())
@@ -57,10 +58,10 @@ func TestAClientMakesAGroupAndChangesItsMembers(t *testing.T) {
 		require.Equal(t, number("15550002"), made.Participants[1].PhoneNumber)
 		require.Equal(t, lid(two), made.Participants[1].LID)
 		require.Equal(t, 404, made.Participants[2].Error, "nobody has the number")
-		joined := waitEvent(b, anyOf[*events.JoinedGroup])
+		joined := waitEvent(b, simtest.AnyOf[*events.JoinedGroup])
 		require.Equal(t, made.JID, joined.JID)
 		require.Equal(t, in(one), *joined.Sender)
-		require.Equal(t, "ABCDEF", waitEvent(a, anyOf[*events.JoinedGroup]).CreateKey)
+		require.Equal(t, "ABCDEF", waitEvent(a, simtest.AnyOf[*events.JoinedGroup]).CreateKey)
 
 		added, err := a.UpdateGroupParticipants(ctx, made.JID, []types.JID{in(three), in(two)}, whatsmeow.ParticipantChangeAdd)
 		require.NoError(t, err)
@@ -119,10 +120,10 @@ func TestAClientMakesAGroupAndChangesItsMembers(t *testing.T) {
 func TestTheSettingsOfAGroup(t *testing.T) {
 	long(t)
 	s := newServer(t, "")
-	one, two := addPhone(t, s, "15550001"), addPhone(t, s, "15550002")
+	one, two := simtest.AddPhone(t, s, "15550001"), simtest.AddPhone(t, s, "15550002")
 	a, _ := paired(t, s, one)
 	b, _ := paired(t, s, two)
-	ctx := within(t, 60*time.Second)
+	ctx := simtest.Within(t, 60*time.Second)
 	made, err := a.CreateGroup(ctx, whatsmeow.ReqCreateGroup{Name: "Cats", Participants: []types.JID{number("15550002")}})
 	require.NoError(t, err)
 	group := made.JID
@@ -186,7 +187,7 @@ func TestTheSettingsOfAGroup(t *testing.T) {
 	require.Equal(t, types.GroupMemberAddModeAllMember, info().MemberAddMode)
 	require.NoError(t, a.SetGroupMemberAddMode(ctx, group, types.GroupMemberAddModeAdmin))
 	require.Equal(t, types.GroupMemberAddModeAdmin, info().MemberAddMode)
-	addPhone(t, s, "15550003")
+	simtest.AddPhone(t, s, "15550003")
 	_, err = b.UpdateGroupParticipants(ctx, group, []types.JID{number("15550003")}, whatsmeow.ParticipantChangeAdd)
 	require.ErrorIs(t, err, whatsmeow.ErrIQForbidden)
 	require.NoError(t, one.SetOnlyAdminsAdd(ctx, group.String(), false))
@@ -197,10 +198,10 @@ func TestTheSettingsOfAGroup(t *testing.T) {
 func TestInvitesToAGroup(t *testing.T) {
 	long(t)
 	s := newServer(t, "")
-	one, two, three := addPhone(t, s, "15550001"), addPhone(t, s, "15550002"), addPhone(t, s, "15550003")
+	one, two, three := simtest.AddPhone(t, s, "15550001"), simtest.AddPhone(t, s, "15550002"), simtest.AddPhone(t, s, "15550003")
 	a, _ := paired(t, s, one)
 	b, _ := paired(t, s, two)
-	ctx := within(t, 60*time.Second)
+	ctx := simtest.Within(t, 60*time.Second)
 	group, err := three.CreateGroup(ctx, "Cats", "15550001")
 	require.NoError(t, err)
 	jid := groupJID(t, group)
@@ -219,7 +220,7 @@ func TestInvitesToAGroup(t *testing.T) {
 	got, err := b.JoinGroupWithLink(ctx, link)
 	require.NoError(t, err)
 	require.Equal(t, jid, got)
-	require.Equal(t, "invite", waitEvent(b, anyOf[*events.JoinedGroup]).Reason)
+	require.Equal(t, "invite", waitEvent(b, simtest.AnyOf[*events.JoinedGroup]).Reason)
 	require.Equal(t, "invite", waitEvent(a, func(g *events.GroupInfo) bool { return len(g.Join) == 1 }).JoinReason)
 
 	fresh, err := a.GetGroupInviteLink(ctx, jid, true)
@@ -235,7 +236,7 @@ func TestInvitesToAGroup(t *testing.T) {
 	require.NoError(t, b.LeaveGroup(ctx, jid))
 	require.NoError(t, a.SetGroupJoinApprovalMode(ctx, jid, true))
 	waitEvent(a, func(g *events.GroupInfo) bool { return g.MembershipApprovalMode != nil })
-	b.forgetEvents()
+	b.Forget()
 	_, err = b.JoinGroupWithLink(ctx, fresh)
 	require.NoError(t, err)
 	asking, err := a.GetGroupRequestParticipants(ctx, jid)
@@ -255,18 +256,18 @@ func TestInvitesToAGroup(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, asked)
 	require.NoError(t, three.Decide(ctx, group, true, "15550002"))
-	require.Equal(t, jid, waitEvent(b, anyOf[*events.JoinedGroup]).JID)
+	require.Equal(t, jid, waitEvent(b, simtest.AnyOf[*events.JoinedGroup]).JID)
 
 	// An invitation of one number.
 	require.NoError(t, two.Leave(ctx, group))
 	invite, err := three.Invite(ctx, group, "15550002")
 	require.NoError(t, err)
-	b.forgetEvents()
+	b.Forget()
 	seen, err = b.GetGroupInfoFromInvite(ctx, jid, lid(three), invite.GetInviteCode(), invite.GetInviteExpiration())
 	require.NoError(t, err)
 	require.Equal(t, "Cats", seen.Name)
 	require.NoError(t, b.JoinGroupWithInvite(ctx, jid, lid(three), invite.GetInviteCode(), invite.GetInviteExpiration()))
-	waitEvent(b, anyOf[*events.JoinedGroup])
+	waitEvent(b, simtest.AnyOf[*events.JoinedGroup])
 	require.NoError(t, two.Leave(ctx, group))
 	require.ErrorIs(t, b.JoinGroupWithInvite(ctx, jid, lid(three), invite.GetInviteCode(), invite.GetInviteExpiration()),
 		whatsmeow.ErrIQNotAcceptable, "an invitation is good once")
@@ -275,10 +276,10 @@ func TestInvitesToAGroup(t *testing.T) {
 func TestACommunityAndItsGroups(t *testing.T) {
 	long(t)
 	s := newServer(t, "")
-	one, two := addPhone(t, s, "15550001"), addPhone(t, s, "15550002")
+	one, two := simtest.AddPhone(t, s, "15550001"), simtest.AddPhone(t, s, "15550002")
 	a, _ := paired(t, s, one)
 	b, _ := paired(t, s, two)
-	ctx := within(t, 60*time.Second)
+	ctx := simtest.Within(t, 60*time.Second)
 	made, err := a.CreateGroup(ctx, whatsmeow.ReqCreateGroup{Name: "Animals", GroupParent: types.GroupParent{IsParent: true}})
 	require.NoError(t, err)
 	require.True(t, made.IsParent)
@@ -327,10 +328,10 @@ func TestACommunityAndItsGroups(t *testing.T) {
 func TestThePictureOfAGroup(t *testing.T) {
 	long(t)
 	s := newServer(t, "")
-	one, two := addPhone(t, s, "15550001"), addPhone(t, s, "15550002")
+	one, two := simtest.AddPhone(t, s, "15550001"), simtest.AddPhone(t, s, "15550002")
 	a, _ := paired(t, s, one)
 	b, _ := paired(t, s, two)
-	ctx := within(t, 60*time.Second)
+	ctx := simtest.Within(t, 60*time.Second)
 	group, err := one.CreateGroup(ctx, "Cats")
 	require.NoError(t, err)
 	jid := groupJID(t, group)
@@ -375,10 +376,10 @@ func TestThePictureOfAGroup(t *testing.T) {
 func TestWhoWantsNotToBeAddedIsInvited(t *testing.T) {
 	long(t)
 	s := newServer(t, "")
-	one, two := addPhone(t, s, "15550001"), addPhone(t, s, "15550002")
+	one, two := simtest.AddPhone(t, s, "15550001"), simtest.AddPhone(t, s, "15550002")
 	a, _ := paired(t, s, one)
 	b, _ := paired(t, s, two)
-	ctx := within(t, 60*time.Second)
+	ctx := simtest.Within(t, 60*time.Second)
 	require.NoError(t, two.SetPrivacy(ctx, "groupadd", "none"))
 	group, err := one.CreateGroup(ctx, "Cats")
 	require.NoError(t, err)

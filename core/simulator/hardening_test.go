@@ -16,11 +16,12 @@ import (
 	"go.mau.fi/whatsmeow/proto/waE2E"
 
 	"github.com/wildcathub/wildcat/core/simulator"
+	"github.com/wildcathub/wildcat/core/simulator/simtest"
 )
 
 func TestAPhoneSurvivesWhatNoClientShouldSend(t *testing.T) {
 	_, c, owner, friend := world(t, "")
-	ctx := within(t, time.Minute)
+	ctx := simtest.Within(t, time.Minute)
 	poll, err := friend.SendPoll(ctx, hubNumber, "?", []string{"a", "b"}, 1, simulator.SendOptions{})
 	require.NoError(t, err)
 	c.got(poll)
@@ -41,9 +42,9 @@ func TestAPhoneSurvivesWhatNoClientShouldSend(t *testing.T) {
 
 func TestWhatAPhoneCannotSendIsRefused(t *testing.T) {
 	s := newServer(t, "")
-	a := addPhone(t, s, "15550001")
-	addPhone(t, s, "15550002")
-	ctx := within(t, time.Minute)
+	a := simtest.AddPhone(t, s, "15550001")
+	simtest.AddPhone(t, s, "15550002")
+	ctx := simtest.Within(t, time.Minute)
 	_, err := a.Send(ctx, "15550002", nil, simulator.SendOptions{})
 	require.ErrorIs(t, err, simulator.ErrMessage)
 	_, err = a.SendText(ctx, "15550002", strings.Repeat("x", 5<<20))
@@ -76,10 +77,10 @@ func TestWhatACompanionSentBeforeItWasUnlinkedArrives(t *testing.T) {
 
 func TestAMemberIsAddedOnce(t *testing.T) {
 	s := newServer(t, "")
-	a := addPhone(t, s, "15550001")
-	addPhone(t, s, "15550002")
-	addPhone(t, s, "15550003")
-	ctx := within(t, time.Minute)
+	a := simtest.AddPhone(t, s, "15550001")
+	simtest.AddPhone(t, s, "15550002")
+	simtest.AddPhone(t, s, "15550003")
+	ctx := simtest.Within(t, time.Minute)
 	g, err := a.CreateGroup(ctx, "g", "15550002")
 	require.NoError(t, err)
 	require.NoError(t, a.GroupAdd(ctx, g, "15550003", "15550003"))
@@ -90,7 +91,7 @@ func TestAMemberIsAddedOnce(t *testing.T) {
 
 func TestADamagedJournalIsNotTakenForATornOne(t *testing.T) {
 	dir := t.TempDir()
-	s, err := simulator.New(simulator.Options{Dir: dir, Root: &root})
+	s, err := simulator.New(simulator.Options{Dir: dir, Root: simtest.Root()})
 	require.NoError(t, err)
 	for _, n := range []string{"15550001", "15550002", "15550003"} {
 		_, err = s.AddPhone(n, "Phone")
@@ -103,7 +104,7 @@ func TestADamagedJournalIsNotTakenForATornOne(t *testing.T) {
 
 	torn := whole[:len(whole)-5]
 	require.NoError(t, os.WriteFile(path, torn, 0o600))
-	s, err = simulator.New(simulator.Options{Dir: dir, Root: &root})
+	s, err = simulator.New(simulator.Options{Dir: dir, Root: simtest.Root()})
 	require.NoError(t, err)
 	require.Len(t, s.Phones(), 2)
 	require.NoError(t, s.Close())
@@ -111,7 +112,7 @@ func TestADamagedJournalIsNotTakenForATornOne(t *testing.T) {
 	damaged := append([]byte(nil), whole...)
 	damaged[200] ^= 1
 	require.NoError(t, os.WriteFile(path, damaged, 0o600))
-	_, err = simulator.New(simulator.Options{Dir: dir, Root: &root})
+	_, err = simulator.New(simulator.Options{Dir: dir, Root: simtest.Root()})
 	require.True(t, errors.Is(err, simulator.ErrDamaged), err)
 	left, err := os.ReadFile(path)
 	require.NoError(t, err)

@@ -2,7 +2,6 @@ package simulator_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,7 +11,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 	"google.golang.org/protobuf/proto"
 	_ "modernc.org/sqlite"
 
@@ -25,6 +23,7 @@ import (
 	waLog "go.mau.fi/whatsmeow/util/log"
 
 	"github.com/wildcathub/wildcat/core/simulator"
+	"github.com/wildcathub/wildcat/core/simulator/simtest"
 )
 
 func TestMain(m *testing.M) {
@@ -32,26 +31,12 @@ func TestMain(m *testing.M) {
 		serveUntilKilled(dir, os.Getenv("SIMULATOR_TEST_ADDR"))
 		return
 	}
-	// A whatsmeow client that disconnects while a frame waits for its handler keeps the
-	// goroutine that read it: its fault, and the only one excused.
-	// A client that was sent history keeps one goroutine for good, too.
-	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("go.mau.fi/whatsmeow/socket.(*FrameSocket).frameComplete"),
-		goleak.IgnoreTopFunction("go.mau.fi/whatsmeow.(*Client).handleHistorySyncNotificationLoop"))
+	simtest.Run(m)
 }
-
-// root is shared by all servers of the tests: what whatsmeow trusts is process-wide.
-var root = [32]byte{8: 7, 31: 64}
 
 func newServer(t testing.TB, dir string) *simulator.Server {
 	t.Helper()
-	s, err := simulator.New(simulator.Options{Dir: dir, Root: &root})
-	require.NoError(t, err)
-	require.NoError(t, s.Start("127.0.0.1:0"))
-	t.Cleanup(func() {
-		require.NoError(t, s.Close())
-		s.Verify(t)
-	})
-	return s
+	return simtest.Serve(t, simulator.Options{Dir: dir})
 }
 
 // long leaves a test out of the short form, in which all of these run under the race detector
@@ -61,20 +46,6 @@ func long(t testing.TB) {
 	if testing.Short() {
 		t.Skip("takes over a second: the short form leaves it out")
 	}
-}
-
-func within(t testing.TB, d time.Duration) context.Context {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), d)
-	t.Cleanup(cancel)
-	return ctx
-}
-
-func addPhone(t testing.TB, s *simulator.Server, number string) *simulator.Phone {
-	t.Helper()
-	p, err := s.AddPhone(number, "Name of "+number)
-	require.NoError(t, err)
-	return p
 }
 
 // installer points a client at a server.
@@ -90,28 +61,18 @@ type client struct {
 
 	tasks sync.WaitGroup
 
-	mu       sync.Mutex
-	changed  chan struct{}
-	events   []any
-	messages []*events.Message
-	seen     map[string]bool
-	refuse   func(*events.Message) bool
-	closed   bool // no more tasks
-}
-
-func openDB(t testing.TB, path string) *sqlstore.Container {
-	t.Helper()
-	db, err := sqlstore.New(t.Context(), "sqlite", "file:"+path+
-		"?_pragma=foreign_keys(1)&_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_txlock=immediate", waLog.Noop)
-	require.NoError(t, err)
-	return db
+	simtest.Inbox // its lock guards the rest, too
+	messages      []*events.Message
+	seen          map[string]bool
+	refuse        func(*events.Message) bool
+	closed        bool // no more tasks
 }
 
 // newClient makes a client with an empty store.
 func newClient(t testing.TB, s installer) *client {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "device.db")
-	c := &client{t: t, s: s, db: openDB(t, path), path: path}
+	c := &client{t: t, s: s, db: simtest.OpenKeys(t, path), path: path}
 	t.Cleanup(func() { require.NoError(t, c.db.Close()) })
 	c.renew(false)
 	return c
@@ -128,17 +89,17 @@ func (c *client) renew(safe bool) {
 	cli.EnableAutoReconnect = false // it reads a counter that logging in writes, unlocked; see reconnect
 	cli.SynchronousAck, cli.EnableDecryptedEventBuffer = safe, safe
 	c.s.Install(cli)
-	c.mu.Lock()
+	c.Lock()
 	c.Client = cli
-	c.mu.Unlock()
+	c.Unlock()
 	cli.AddEventHandlerWithSuccessStatus(func(evt any) bool { return c.take(cli, evt) })
 	c.t.Cleanup(func() {
 		// Not Disconnect: it writes what the reading goroutine of a connection that is just
 		// being closed by the server reads, unlocked.
 		cancel()
-		c.mu.Lock()
+		c.Lock()
 		c.closed = true
-		c.mu.Unlock()
+		c.Unlock()
 		c.tasks.Wait()
 	})
 }
@@ -153,19 +114,9 @@ func onlyKey(m *waE2E.Message) bool {
 	return proto.Size(rest) == 0
 }
 
-// reconnect brings a client back that lost its connection.
-func (c *client) reconnect(cli *whatsmeow.Client) {
-	for cli.BackgroundEventCtx.Err() == nil {
-		if err := cli.Connect(); err == nil || errors.Is(err, whatsmeow.ErrAlreadyConnected) {
-			return
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-}
-
 func (c *client) take(from *whatsmeow.Client, evt any) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.Lock()
+	defer c.Unlock()
 	if m, ok := evt.(*events.Message); ok {
 		if from != c.Client {
 			return false // a client that was given up handles what it had left
@@ -189,74 +140,35 @@ func (c *client) take(from *whatsmeow.Client, evt any) bool {
 		}
 	}
 	if _, ok := evt.(*events.Disconnected); ok && from == c.Client && !c.closed {
-		c.tasks.Go(func() { c.reconnect(from) })
+		c.tasks.Go(func() { simtest.Reconnect(from) })
 	}
-	c.events = append(c.events, evt)
-	if c.changed != nil {
-		close(c.changed)
-		c.changed = nil
-	}
+	c.Put(evt)
 	return true
 }
 
 // seenEvents are the events so far: a test that fails must not hold the lock.
 func (c *client) seenEvents() []any {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return slices.Clone(c.events)
+	c.Lock()
+	defer c.Unlock()
+	return slices.Clone(c.Events())
 }
 
 // wait waits until done, called with the lock held, is true.
 func (c *client) wait(what string, done func() bool) {
 	c.t.Helper()
-	ctx := within(c.t, 30*time.Second)
-	for {
-		c.mu.Lock()
-		if done() {
-			c.mu.Unlock()
-			return
-		}
-		if c.changed == nil {
-			c.changed = make(chan struct{})
-		}
-		changed := c.changed
-		c.mu.Unlock()
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			require.FailNow(c.t, "timeout", "waiting for %s", what)
-		}
-	}
+	c.Wait(c.t, what, done)
 }
 
 // waitEvent waits for an event of a type that match accepts.
 func waitEvent[E any](c *client, match func(E) bool) E {
 	c.t.Helper()
-	var found E
-	c.wait(fmt.Sprintf("%T", found), func() bool {
-		for _, evt := range c.events {
-			if e, ok := evt.(E); ok && match(e) {
-				found = e
-				return true
-			}
-		}
-		return false
-	})
-	return found
-}
-
-func anyOf[E any](E) bool { return true }
-
-func (c *client) forgetEvents() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.events = nil
+	return simtest.WaitEvent(c.t, &c.Inbox, match)
 }
 
 // pair links a new client to the phone and waits until it is ready.
 func (c *client) pair(p *simulator.Phone) *simulator.Device {
 	c.t.Helper()
-	ctx := within(c.t, 30*time.Second)
+	ctx := simtest.Within(c.t, 30*time.Second)
 	qr, err := c.GetQRChannel(ctx)
 	require.NoError(c.t, err)
 	require.NoError(c.t, c.Connect())
@@ -267,7 +179,7 @@ func (c *client) pair(p *simulator.Phone) *simulator.Device {
 	for item = range qr {
 	}
 	require.Equal(c.t, whatsmeow.QRChannelSuccess, item)
-	waitEvent(c, anyOf[*events.Connected])
+	waitEvent(c, simtest.AnyOf[*events.Connected])
 	// What a new companion is sent and asks for is over, so that nothing of it mixes with what follows.
 	waitEvent(c, func(e *events.AppStateSyncComplete) bool { return e.Name == appstate.WAPatchRegularLow })
 	require.NoError(c.t, d.WaitDrained(ctx))
@@ -282,7 +194,7 @@ func paired(t testing.TB, s *simulator.Server, p *simulator.Phone) (*client, *si
 
 func (c *client) send(to, text string) string {
 	c.t.Helper()
-	resp, err := c.SendMessage(within(c.t, 30*time.Second), types.NewJID(to, types.DefaultUserServer),
+	resp, err := c.SendMessage(simtest.Within(c.t, 30*time.Second), types.NewJID(to, types.DefaultUserServer),
 		&waE2E.Message{Conversation: proto.String(text)})
 	require.NoError(c.t, err)
 	return resp.ID
@@ -292,8 +204,8 @@ func (c *client) send(to, text string) string {
 func (c *client) waitTexts(n int) []string {
 	c.t.Helper()
 	c.wait(fmt.Sprint(n, " messages"), func() bool { return len(c.messages) >= n })
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.Lock()
+	defer c.Unlock()
 	out := make([]string, len(c.messages))
 	for i, m := range c.messages {
 		out[i] = m.Message.GetConversation() + m.Message.GetExtendedTextMessage().GetText()

@@ -15,6 +15,7 @@ import (
 	"go.mau.fi/whatsmeow/types/events"
 
 	"github.com/wildcathub/wildcat/core/simulator"
+	"github.com/wildcathub/wildcat/core/simulator/simtest"
 )
 
 func historyOf(c *client, kind waHistorySync.HistorySync_HistorySyncType) *waHistorySync.HistorySync {
@@ -33,9 +34,9 @@ func said(conversation *waHistorySync.Conversation) []string {
 
 func TestANewCompanionIsSentThePastInParts(t *testing.T) {
 	s := newServer(t, t.TempDir())
-	owner, bea := addPhone(t, s, "15550001"), addPhone(t, s, "15550002")
-	cal := addPhone(t, s, "15550003")
-	ctx := within(t, 60*time.Second)
+	owner, bea := simtest.AddPhone(t, s, "15550001"), simtest.AddPhone(t, s, "15550002")
+	cal := simtest.AddPhone(t, s, "15550003")
+	ctx := simtest.Within(t, 60*time.Second)
 	const talk = 230
 	var newestFirst []string
 	for i := range talk {
@@ -98,20 +99,20 @@ func TestANewCompanionIsSentThePastInParts(t *testing.T) {
 
 func TestHistoryIsPushedOnDemandAndDownloadedByHand(t *testing.T) {
 	s := newServer(t, "")
-	owner := addPhone(t, s, "15550001")
-	bea := addPhone(t, s, "15550002")
+	owner := simtest.AddPhone(t, s, "15550001")
+	bea := simtest.AddPhone(t, s, "15550002")
 	one, d := paired(t, s, owner)
 	two, _ := paired(t, s, owner)
 	one.ManualHistorySyncDownload = true
-	ctx := within(t, 60*time.Second)
+	ctx := simtest.Within(t, 60*time.Second)
 	for i := range 3 {
 		_, err := bea.SendText(ctx, "15550001", fmt.Sprint(i))
 		require.NoError(t, err)
 	}
 	_, err := owner.WaitReceived(ctx, 3)
 	require.NoError(t, err)
-	one.forgetEvents()
-	two.forgetEvents()
+	one.Forget()
+	two.Forget()
 	require.NoError(t, owner.PushHistory(ctx, simulator.History{
 		Type: waHistorySync.HistorySync_RECENT, Chats: []string{"15550002"}, Limit: 2,
 	}))
@@ -132,8 +133,8 @@ func TestHistoryIsPushedOnDemandAndDownloadedByHand(t *testing.T) {
 			ID: proto.String("15559999@s.whatsapp.net"), Name: proto.String("Somebody from before"),
 		}},
 	}
-	one.forgetEvents()
-	two.forgetEvents()
+	one.Forget()
+	two.Forget()
 	require.NoError(t, owner.PushHistory(ctx, simulator.History{Data: made, To: d, Inline: true}))
 	told = waitEvent(one, func(m *events.Message) bool {
 		return m.Message.GetProtocolMessage().GetHistorySyncNotification() != nil
@@ -151,16 +152,16 @@ func TestHistoryIsPushedOnDemandAndDownloadedByHand(t *testing.T) {
 func TestACompanionGetsWhatItCouldNotReadFromItsPhone(t *testing.T) {
 	s := newServer(t, "")
 	c, _, owner, other := acquainted(t, s)
-	ctx := within(t, 30*time.Second)
+	ctx := simtest.Within(t, 30*time.Second)
 	id, err := other.SendText(ctx, "15550001", "said once")
 	require.NoError(t, err)
 	_, err = owner.WaitReceived(ctx, 2)
 	require.NoError(t, err)
 	waitEvent(c, func(m *events.Message) bool { return m.Info.ID == id })
-	c.forgetEvents()
-	c.mu.Lock()
+	c.Forget()
+	c.Lock()
 	delete(c.seen, "15550002"+id)
-	c.mu.Unlock()
+	c.Unlock()
 	sent, err := c.SendMessage(ctx, jidOf("15550001"), c.BuildUnavailableMessageRequest(jidOf("15550002"), jidOf("15550002"), id),
 		whatsmeow.SendRequestExtra{Peer: true})
 	require.NoError(t, err)
@@ -180,18 +181,18 @@ func TestACompanionGetsWhatItCouldNotReadFromItsPhone(t *testing.T) {
 }
 
 func TestAServerWithoutHistorySendsNoneByItself(t *testing.T) {
-	s, err := simulator.New(simulator.Options{Root: &root, NoHistory: true})
+	s, err := simulator.New(simulator.Options{Root: simtest.Root(), NoHistory: true})
 	require.NoError(t, err)
 	require.NoError(t, s.Start("127.0.0.1:0"))
 	t.Cleanup(func() { require.NoError(t, s.Close()) })
 	c, _, owner, _ := acquainted(t, s)
-	ctx := within(t, 30*time.Second)
+	ctx := simtest.Within(t, 30*time.Second)
 	require.NoError(t, owner.PushHistory(ctx, simulator.History{Type: waHistorySync.HistorySync_RECENT, Inline: true}))
 	historyOf(c, waHistorySync.HistorySync_RECENT)
 	count := 0
 	c.wait("the notification", func() bool { // which may come after what it announces
 		count = 0
-		for _, e := range c.events {
+		for _, e := range c.Events() {
 			if m, ok := e.(*events.Message); ok && m.Message.GetProtocolMessage().GetType() == waE2E.ProtocolMessage_HISTORY_SYNC_NOTIFICATION {
 				count++
 			}

@@ -17,6 +17,7 @@ import (
 	"go.mau.fi/whatsmeow/types/events"
 
 	"github.com/wildcathub/wildcat/core/simulator"
+	"github.com/wildcathub/wildcat/core/simulator/simtest"
 )
 
 const (
@@ -28,7 +29,7 @@ const (
 func world(t testing.TB, dir string) (*simulator.Server, *client, *simulator.Phone, *simulator.Phone) {
 	t.Helper()
 	s := newServer(t, dir)
-	owner, friend := addPhone(t, s, hubNumber), addPhone(t, s, friendNumber)
+	owner, friend := simtest.AddPhone(t, s, hubNumber), simtest.AddPhone(t, s, friendNumber)
 	c, _ := paired(t, s, owner)
 	return s, c, owner, friend
 }
@@ -43,14 +44,14 @@ func (c *client) got(id string) *events.Message {
 
 func (c *client) sendMessage(to types.JID, msg *waE2E.Message) string {
 	c.t.Helper()
-	resp, err := c.SendMessage(within(c.t, 30*time.Second), to, msg)
+	resp, err := c.SendMessage(simtest.Within(c.t, 30*time.Second), to, msg)
 	require.NoError(c.t, err)
 	return resp.ID
 }
 
 func waitShown(t testing.TB, p *simulator.Phone, match func(simulator.Message) bool) simulator.Message {
 	t.Helper()
-	m, err := p.WaitMessage(within(t, 30*time.Second), match)
+	m, err := p.WaitMessage(simtest.Within(t, 30*time.Second), match)
 	require.NoError(t, err)
 	return m
 }
@@ -61,7 +62,7 @@ func byID(id string) func(simulator.Message) bool {
 
 func TestPhoneSendsEachKindToAClient(t *testing.T) {
 	_, c, _, friend := world(t, "")
-	ctx := within(t, time.Minute)
+	ctx := simtest.Within(t, time.Minute)
 	send := func(id string, err error) *events.Message {
 		t.Helper()
 		require.NoError(t, err)
@@ -177,7 +178,7 @@ func TestReactionsEditsAndRevocationsChangeWhatIsShown(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			s, c, _, friend := world(t, dir)
-			ctx := within(t, time.Minute)
+			ctx := simtest.Within(t, time.Minute)
 			chat := pn(friendNumber)
 			if hidden {
 				chat = types.NewJID(friend.LID(), types.HiddenUserServer)
@@ -266,7 +267,7 @@ func TestPollsAndVotesBothWays(t *testing.T) {
 		name := map[bool]string{false: "by number", true: "by LID"}[hidden]
 		t.Run(name, func(t *testing.T) {
 			_, c, owner, friend := world(t, "")
-			ctx := within(t, time.Minute)
+			ctx := simtest.Within(t, time.Minute)
 			chat := pn(friendNumber)
 			if hidden {
 				chat = types.NewJID(friend.LID(), types.HiddenUserServer)
@@ -308,7 +309,7 @@ func TestPollsAndVotesBothWays(t *testing.T) {
 // waitChanged waits until a phone's message, received or sent, is as match wants it.
 func waitChanged(t testing.TB, p *simulator.Phone, chat, id string, match func(simulator.Message) bool) simulator.Message {
 	t.Helper()
-	m, err := p.WaitChanged(within(t, 30*time.Second), chat, id, match)
+	m, err := p.WaitChanged(simtest.Within(t, 30*time.Second), chat, id, match)
 	require.NoError(t, err)
 	return m
 }
@@ -316,7 +317,7 @@ func waitChanged(t testing.TB, p *simulator.Phone, chat, id string, match func(s
 func TestReadReceiptsBothWays(t *testing.T) {
 	long(t)
 	_, c, owner, friend := world(t, "")
-	ctx := within(t, time.Minute)
+	ctx := simtest.Within(t, time.Minute)
 	second, _ := paired(t, c.s.(*simulator.Server), owner)
 	id := c.send(friendNumber, "read me")
 	waitShown(t, friend, byID(id))
@@ -347,7 +348,7 @@ func TestReadReceiptsBothWays(t *testing.T) {
 func TestDisappearingMessagesAreSetForAChat(t *testing.T) {
 	dir := t.TempDir()
 	s, c, _, friend := world(t, dir)
-	ctx := within(t, time.Minute)
+	ctx := simtest.Within(t, time.Minute)
 	require.NoError(t, friend.SetDisappearing(ctx, hubNumber, 604800))
 	setting := waitEvent(c, func(m *events.Message) bool {
 		return m.Message.GetProtocolMessage().GetType() == waE2E.ProtocolMessage_EPHEMERAL_SETTING
@@ -376,7 +377,7 @@ func TestAMessageThatComesAgainChangesNothingTwice(t *testing.T) {
 	id := c.send(friendNumber, "once")
 	waitShown(t, friend, byID(id))
 	// The same id once more, as after a send whose answer was lost.
-	_, err := c.SendMessage(within(t, 30*time.Second), pn(friendNumber), &waE2E.Message{Conversation: proto.String("once")}, whatsmeow.SendRequestExtra{ID: id})
+	_, err := c.SendMessage(simtest.Within(t, 30*time.Second), pn(friendNumber), &waE2E.Message{Conversation: proto.String("once")}, whatsmeow.SendRequestExtra{ID: id})
 	require.NoError(t, err)
 	m := waitShown(t, friend, func(m simulator.Message) bool { return m.ID == id && m.Copies == 2 })
 	require.Equal(t, "once", m.Text)

@@ -14,6 +14,7 @@ import (
 	"go.mau.fi/whatsmeow/types/events"
 
 	"github.com/wildcathub/wildcat/core/simulator"
+	"github.com/wildcathub/wildcat/core/simulator/simtest"
 )
 
 func lidOf(p *simulator.Phone) types.JID { return types.NewJID(p.LID(), types.HiddenUserServer) }
@@ -31,9 +32,9 @@ func (c *client) hears(text string) types.MessageInfo {
 	c.t.Helper()
 	m := waitEvent(c, func(m *events.Message) bool { return m.Message.GetConversation() == text })
 	require.Zero(c.t, m.RetryCount)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, e := range c.events {
+	c.Lock()
+	defer c.Unlock()
+	for _, e := range c.Events() {
 		lost, ok := e.(*events.UndecryptableMessage)
 		require.False(c.t, ok, "%+v", lost)
 	}
@@ -43,14 +44,14 @@ func (c *client) hears(text string) types.MessageInfo {
 func TestChatsGoOnUnderEitherAddressAndOverARestart(t *testing.T) {
 	long(t)
 	dir := t.TempDir()
-	s, err := simulator.New(simulator.Options{Dir: dir, Root: &root})
+	s, err := simulator.New(simulator.Options{Dir: dir, Root: simtest.Root()})
 	require.NoError(t, err)
 	require.NoError(t, s.Start("127.0.0.1:0"))
-	owner, other := addPhone(t, s, "15550001"), addPhone(t, s, "15550002")
+	owner, other := simtest.AddPhone(t, s, "15550001"), simtest.AddPhone(t, s, "15550002")
 	c, d := paired(t, s, owner)
 	twin, twinDevice := paired(t, s, owner)
 	peer, peerDevice := paired(t, s, other)
-	ctx := within(t, 90*time.Second)
+	ctx := simtest.Within(t, 90*time.Second)
 	clients := map[*client]*simulator.Device{c: d, twin: twinDevice, peer: peerDevice}
 
 	received := 0
@@ -96,7 +97,7 @@ func TestChatsGoOnUnderEitherAddressAndOverARestart(t *testing.T) {
 		c.s = s
 		c.renew(true)
 		require.NoError(t, c.Connect())
-		waitEvent(c, anyOf[*events.Connected])
+		waitEvent(c, simtest.AnyOf[*events.Connected])
 	}
 	talk("second ")
 }
@@ -105,7 +106,7 @@ func TestAClientMovesASessionThatItHasUnderANumber(t *testing.T) {
 	long(t)
 	s := newServer(t, "")
 	c, d, _, other := acquainted(t, s)
-	ctx := within(t, 60*time.Second)
+	ctx := simtest.Within(t, 60*time.Second)
 	c.say(ctx, jidOf("15550002"), "before")
 	_, err := other.WaitReceived(ctx, 1)
 	require.NoError(t, err)
@@ -120,10 +121,10 @@ func TestAClientMovesASessionThatItHasUnderANumber(t *testing.T) {
 	require.NoError(t, c.Store.Sessions.PutSession(ctx, number, session))
 	require.NoError(t, c.Store.Sessions.DeleteSession(ctx, hidden))
 	require.NoError(t, c.db.Close())
-	c.db = openDB(t, c.path) // which forgets what it moved before
+	c.db = simtest.OpenKeys(t, c.path) // which forgets what it moved before
 	c.renew(true)
 	require.NoError(t, c.Connect())
-	waitEvent(c, anyOf[*events.Connected])
+	waitEvent(c, simtest.AnyOf[*events.Connected])
 
 	_, err = other.SendText(ctx, "15550001", "after")
 	require.NoError(t, err)
@@ -143,11 +144,11 @@ func TestAClientMovesASessionThatItHasUnderANumber(t *testing.T) {
 func TestANumberMigratesToHiddenIdentifiersWithItsCompanions(t *testing.T) {
 	long(t)
 	dir := t.TempDir()
-	s, err := simulator.New(simulator.Options{Dir: dir, Root: &root})
+	s, err := simulator.New(simulator.Options{Dir: dir, Root: simtest.Root()})
 	require.NoError(t, err)
 	require.NoError(t, s.Start("127.0.0.1:0"))
 	c, d, owner, other := acquainted(t, s)
-	ctx := within(t, 90*time.Second)
+	ctx := simtest.Within(t, 90*time.Second)
 	require.Equal(t, "15550001", c.say(ctx, jidOf("15550002"), "by number").User)
 	require.NoError(t, owner.MigrateToLID(ctx))
 	require.Eventually(t, func() bool { // whatsmeow has no event for it
@@ -191,7 +192,7 @@ func TestANumberMigratesToHiddenIdentifiersWithItsCompanions(t *testing.T) {
 func TestAChangedNameIsShownWithTheNextMessage(t *testing.T) {
 	s := newServer(t, "")
 	c, _, _, other := acquainted(t, s)
-	ctx := within(t, 30*time.Second)
+	ctx := simtest.Within(t, 30*time.Second)
 	waitEvent(c, func(e *events.PushName) bool {
 		return e.JID == jidOf("15550002") && e.NewPushName == "Name of 15550002"
 	})

@@ -17,15 +17,16 @@ import (
 	"go.mau.fi/whatsmeow/types/events"
 
 	"github.com/wildcathub/wildcat/core/simulator"
+	"github.com/wildcathub/wildcat/core/simulator/simtest"
 )
 
 func TestTwoAccountsAndASecondCompanionSeeTheSameChat(t *testing.T) {
 	long(t)
 	s := newServer(t, "")
-	alice, bob := addPhone(t, s, "15550001"), addPhone(t, s, "15550002")
+	alice, bob := simtest.AddPhone(t, s, "15550001"), simtest.AddPhone(t, s, "15550002")
 	a1, _ := paired(t, s, alice)
 	b1, _ := paired(t, s, bob)
-	ctx := within(t, 60*time.Second)
+	ctx := simtest.Within(t, 60*time.Second)
 
 	a1.send("15550002", "one")
 	require.Equal(t, []string{"one"}, b1.waitTexts(1))
@@ -51,17 +52,17 @@ func TestTwoAccountsAndASecondCompanionSeeTheSameChat(t *testing.T) {
 	waitEvent(a1, func(r *events.Receipt) bool { return r.MessageIDs[0] == id && r.Type == types.ReceiptTypeSender })
 
 	require.NoError(t, d2.Unlink())
-	waitEvent(a2, anyOf[*events.LoggedOut])
+	waitEvent(a2, simtest.AnyOf[*events.LoggedOut])
 	b1.send("15550001", "six")
 	require.Equal(t, []string{"two", "four", "five", "six"}, a1.waitTexts(4))
 }
 
 func TestARefusedMessageComesBackInOrderToANewClient(t *testing.T) {
 	s := newServer(t, "")
-	owner, stranger := addPhone(t, s, "15550001"), addPhone(t, s, "15550002")
+	owner, stranger := simtest.AddPhone(t, s, "15550001"), simtest.AddPhone(t, s, "15550002")
 	c, d := paired(t, s, owner)
 	c.Disconnect()
-	require.NoError(t, d.WaitOffline(within(t, 10*time.Second)))
+	require.NoError(t, d.WaitOffline(simtest.Within(t, 10*time.Second)))
 	var refused atomic.Int32
 	c.renew(true)
 	c.refuse = func(m *events.Message) bool { // this one, and then everything, as a client that may lose nothing does
@@ -71,8 +72,8 @@ func TestARefusedMessageComesBackInOrderToANewClient(t *testing.T) {
 		return refused.Load() > 0
 	}
 	require.NoError(t, c.Connect())
-	waitEvent(c, anyOf[*events.Connected])
-	ctx := within(t, 30*time.Second)
+	waitEvent(c, simtest.AnyOf[*events.Connected])
+	ctx := simtest.Within(t, 30*time.Second)
 	for i := range 10 {
 		_, err := stranger.SendText(ctx, "15550001", fmt.Sprint(i))
 		require.NoError(t, err)
@@ -83,9 +84,9 @@ func TestARefusedMessageComesBackInOrderToANewClient(t *testing.T) {
 	require.GreaterOrEqual(t, d.Pending(), 7)
 	c.Disconnect()
 	c.renew(true)
-	c.mu.Lock()
+	c.Lock()
 	c.refuse = nil
-	c.mu.Unlock()
+	c.Unlock()
 	require.NoError(t, c.Connect())
 	require.Equal(t, []string{"0", "1", "2", "3", "4", "5", "6", "7", "8", "9"}, c.waitTexts(10))
 	require.NoError(t, d.WaitDrained(ctx))
@@ -94,20 +95,20 @@ func TestARefusedMessageComesBackInOrderToANewClient(t *testing.T) {
 func TestWhatWaitedOfflineComesInOrderAndIsAnnounced(t *testing.T) {
 	long(t)
 	s := newServer(t, "")
-	owner := addPhone(t, s, "15550001")
+	owner := simtest.AddPhone(t, s, "15550001")
 	c, d := paired(t, s, owner)
-	waitEvent(c, anyOf[*events.OfflineSyncCompleted]) // of the first login: it must not be taken for that of the second
+	waitEvent(c, simtest.AnyOf[*events.OfflineSyncCompleted]) // of the first login: it must not be taken for that of the second
 	c.Disconnect()
-	ctx := within(t, 60*time.Second)
+	ctx := simtest.Within(t, 60*time.Second)
 	require.NoError(t, d.WaitOffline(ctx))
-	c.forgetEvents()
+	c.Forget()
 	const strangers, each = 5, 300 // more than the window
 	want := map[string][]string{}
 	for i := range each {
 		for j := range strangers {
 			number := fmt.Sprint(15551000 + j)
 			if i == 0 {
-				addPhone(t, s, number)
+				simtest.AddPhone(t, s, number)
 			}
 			_, err := s.Phone(number).SendText(ctx, "15550001", fmt.Sprint(i))
 			require.NoError(t, err)
@@ -117,10 +118,10 @@ func TestWhatWaitedOfflineComesInOrderAndIsAnnounced(t *testing.T) {
 	require.Equal(t, strangers*each, d.Pending())
 	c.renew(true)
 	require.NoError(t, c.Connect())
-	preview := waitEvent(c, anyOf[*events.OfflineSyncPreview])
+	preview := waitEvent(c, simtest.AnyOf[*events.OfflineSyncPreview])
 	require.Equal(t, strangers*each, preview.Messages)
 	require.NoError(t, d.WaitDrained(ctx))
-	done := waitEvent(c, anyOf[*events.OfflineSyncCompleted])
+	done := waitEvent(c, simtest.AnyOf[*events.OfflineSyncCompleted])
 	require.Equal(t, strangers*each, done.Count)
 	c.waitTexts(strangers * each)
 	got := map[string][]string{}
@@ -133,9 +134,9 @@ func TestWhatWaitedOfflineComesInOrderAndIsAnnounced(t *testing.T) {
 func TestAClientThatIsCutOffReconnectsAndLosesNothing(t *testing.T) {
 	long(t)
 	s := newServer(t, "")
-	owner, stranger := addPhone(t, s, "15550001"), addPhone(t, s, "15550002")
+	owner, stranger := simtest.AddPhone(t, s, "15550001"), simtest.AddPhone(t, s, "15550002")
 	c, d := paired(t, s, owner)
-	ctx := within(t, 60*time.Second)
+	ctx := simtest.Within(t, 60*time.Second)
 	var want []string
 	for i := range 60 {
 		if i%20 == 10 {
@@ -159,18 +160,18 @@ func TestAClientThatIsCutOffReconnectsAndLosesNothing(t *testing.T) {
 	}
 	require.NoError(t, d.WaitDrained(ctx))
 	require.Greater(t, d.Logins(), uint64(1))
-	waitEvent(c, anyOf[*events.Disconnected])
+	waitEvent(c, simtest.AnyOf[*events.Disconnected])
 }
 
 func TestASecondConnectionReplacesTheFirst(t *testing.T) {
 	long(t)
 	s := newServer(t, "")
-	owner, stranger := addPhone(t, s, "15550001"), addPhone(t, s, "15550002")
+	owner, stranger := simtest.AddPhone(t, s, "15550001"), simtest.AddPhone(t, s, "15550002")
 	c, d := paired(t, s, owner)
 	c.renew(false)
 	require.NoError(t, c.Connect())
-	waitEvent(c, anyOf[*events.StreamReplaced])
-	ctx := within(t, 30*time.Second)
+	waitEvent(c, simtest.AnyOf[*events.StreamReplaced])
+	ctx := simtest.Within(t, 30*time.Second)
 	_, err := stranger.SendText(ctx, "15550001", "to the second")
 	require.NoError(t, err)
 	require.Equal(t, []string{"to the second"}, c.waitTexts(1))
@@ -181,26 +182,26 @@ func TestASecondConnectionReplacesTheFirst(t *testing.T) {
 func TestLogoutRemovesTheCompanion(t *testing.T) {
 	long(t)
 	s := newServer(t, "")
-	owner := addPhone(t, s, "15550001")
+	owner := simtest.AddPhone(t, s, "15550001")
 	c, d := paired(t, s, owner)
-	require.NoError(t, c.Logout(within(t, 10*time.Second)))
-	require.NoError(t, d.WaitRemoved(within(t, 10*time.Second)))
+	require.NoError(t, c.Logout(simtest.Within(t, 10*time.Second)))
+	require.NoError(t, d.WaitRemoved(simtest.Within(t, 10*time.Second)))
 	require.Empty(t, owner.Companions())
 }
 
 func TestUnlinkLogsOutAtOnceOrAtTheNextLogin(t *testing.T) {
 	long(t)
 	s := newServer(t, "")
-	owner := addPhone(t, s, "15550001")
+	owner := simtest.AddPhone(t, s, "15550001")
 	online, _ := paired(t, s, owner)
 	offline, d := paired(t, s, owner)
 	offline.Disconnect()
-	require.NoError(t, d.WaitOffline(within(t, 10*time.Second)))
+	require.NoError(t, d.WaitOffline(simtest.Within(t, 10*time.Second)))
 	require.NoError(t, owner.Unlink())
-	out := waitEvent(online, anyOf[*events.LoggedOut])
+	out := waitEvent(online, simtest.AnyOf[*events.LoggedOut])
 	require.False(t, out.OnConnect)
 	require.NoError(t, offline.Connect())
-	out = waitEvent(offline, anyOf[*events.LoggedOut])
+	out = waitEvent(offline, simtest.AnyOf[*events.LoggedOut])
 	require.True(t, out.OnConnect)
 	require.Equal(t, events.ConnectFailureLoggedOut, out.Reason)
 }
@@ -208,19 +209,19 @@ func TestUnlinkLogsOutAtOnceOrAtTheNextLogin(t *testing.T) {
 func TestStreamErrorsReachTheClient(t *testing.T) {
 	long(t)
 	s := newServer(t, "")
-	c, d := paired(t, s, addPhone(t, s, "15550001"))
+	c, d := paired(t, s, simtest.AddPhone(t, s, "15550001"))
 	d.StreamError(503)
-	waitEvent(c, anyOf[*events.Disconnected])
+	waitEvent(c, simtest.AnyOf[*events.Disconnected])
 	require.Eventually(t, func() bool { return d.Logins() == 2 }, 20*time.Second, 10*time.Millisecond, "reconnects by itself")
 	d.StreamError(409)
-	waitEvent(c, anyOf[*events.StreamReplaced])
+	waitEvent(c, simtest.AnyOf[*events.StreamReplaced])
 }
 
 func TestAClientThatLostItsSessionsGetsTheMessageAgain(t *testing.T) {
 	s := newServer(t, "")
-	owner, stranger := addPhone(t, s, "15550001"), addPhone(t, s, "15550002")
+	owner, stranger := simtest.AddPhone(t, s, "15550001"), simtest.AddPhone(t, s, "15550002")
 	c, d := paired(t, s, owner)
-	ctx := within(t, 60*time.Second)
+	ctx := simtest.Within(t, 60*time.Second)
 	_, err := stranger.SendText(ctx, "15550001", "before")
 	require.NoError(t, err)
 	c.waitTexts(1)
@@ -236,16 +237,16 @@ func TestAClientThatLostItsSessionsGetsTheMessageAgain(t *testing.T) {
 		require.NoError(t, err)
 	}
 	require.ElementsMatch(t, []string{"before", "an ordinary ciphertext", "lost 0", "lost 1", "lost 2"}, c.waitTexts(5))
-	waitEvent(c, anyOf[*events.UndecryptableMessage])
+	waitEvent(c, simtest.AnyOf[*events.UndecryptableMessage])
 	require.NoError(t, d.WaitDrained(ctx))
 	require.Empty(t, s.Violations())
 }
 
 func TestAPhoneThatLostItsSessionsAsksForTheMessageAgain(t *testing.T) {
 	s := newServer(t, "")
-	owner, stranger := addPhone(t, s, "15550001"), addPhone(t, s, "15550002")
+	owner, stranger := simtest.AddPhone(t, s, "15550001"), simtest.AddPhone(t, s, "15550002")
 	c, _ := paired(t, s, owner)
-	ctx := within(t, 60*time.Second)
+	ctx := simtest.Within(t, 60*time.Second)
 	c.send("15550002", "before")
 	_, err := stranger.SendText(ctx, "15550001", "established")
 	require.NoError(t, err)
@@ -261,9 +262,9 @@ func TestAPhoneThatLostItsSessionsAsksForTheMessageAgain(t *testing.T) {
 
 func TestAMessageSentTwiceIsShownOnceAndCounted(t *testing.T) {
 	s := newServer(t, "")
-	owner, stranger := addPhone(t, s, "15550001"), addPhone(t, s, "15550002")
+	owner, stranger := simtest.AddPhone(t, s, "15550001"), simtest.AddPhone(t, s, "15550002")
 	c, _ := paired(t, s, owner)
-	ctx := within(t, 30*time.Second)
+	ctx := simtest.Within(t, 30*time.Second)
 	for range 3 {
 		_, err := c.SendMessage(ctx, types.NewJID("15550002", types.DefaultUserServer),
 			&waE2E.Message{Conversation: proto.String("again")}, whatsmeow.SendRequestExtra{ID: "3EB0AAAA"})
@@ -278,12 +279,12 @@ func TestAMessageSentTwiceIsShownOnceAndCounted(t *testing.T) {
 func TestTwentyStrangersAreAnsweredInOrder(t *testing.T) {
 	long(t)
 	s := newServer(t, "")
-	owner := addPhone(t, s, "15550001")
+	owner := simtest.AddPhone(t, s, "15550001")
 	c, d := paired(t, s, owner)
-	ctx := within(t, 60*time.Second)
+	ctx := simtest.Within(t, 60*time.Second)
 	const strangers, each = 20, 10
 	for j := range strangers {
-		p := addPhone(t, s, fmt.Sprint(15551000+j))
+		p := simtest.AddPhone(t, s, fmt.Sprint(15551000+j))
 		p.AutoReply(func(text string) string { return "re " + text })
 		c.send(p.Number(), "hello")
 		for i := range each - 1 {
@@ -314,9 +315,9 @@ func TestTwentyStrangersAreAnsweredInOrder(t *testing.T) {
 func TestUsersAreFoundByNumberOnly(t *testing.T) {
 	long(t)
 	s := newServer(t, "")
-	owner, stranger := addPhone(t, s, "15550001"), addPhone(t, s, "15550002")
+	owner, stranger := simtest.AddPhone(t, s, "15550001"), simtest.AddPhone(t, s, "15550002")
 	c, _ := paired(t, s, owner)
-	ctx := within(t, 30*time.Second)
+	ctx := simtest.Within(t, 30*time.Second)
 	found, err := c.IsOnWhatsApp(ctx, []string{"+15550002", "+15559999"})
 	require.NoError(t, err)
 	require.Len(t, found, 2)
@@ -346,9 +347,9 @@ func TestUsersAreFoundByNumberOnly(t *testing.T) {
 
 func TestLIDAddressingReachesTheSameChat(t *testing.T) {
 	s := newServer(t, "")
-	owner, stranger := addPhone(t, s, "15550001"), addPhone(t, s, "15550002")
+	owner, stranger := simtest.AddPhone(t, s, "15550001"), simtest.AddPhone(t, s, "15550002")
 	c, _ := paired(t, s, owner)
-	ctx := within(t, 30*time.Second)
+	ctx := simtest.Within(t, 30*time.Second)
 	_, err := stranger.SendText(ctx, "15550001", "by number")
 	require.NoError(t, err)
 	_, err = stranger.SendText(ctx, "15550001", "by LID", simulator.SendOptions{ByLID: true})
@@ -366,12 +367,12 @@ func TestLIDAddressingReachesTheSameChat(t *testing.T) {
 func TestPrekeysRunOutAndAreReplenished(t *testing.T) {
 	long(t)
 	s := newServer(t, "")
-	owner := addPhone(t, s, "15550001")
+	owner := simtest.AddPhone(t, s, "15550001")
 	c, d := paired(t, s, owner)
-	ctx := within(t, 60*time.Second)
+	ctx := simtest.Within(t, 60*time.Second)
 	start := d.PreKeys()
 	require.Greater(t, start, 700)
-	peer, _ := paired(t, s, addPhone(t, s, "15550002"))
+	peer, _ := paired(t, s, simtest.AddPhone(t, s, "15550002"))
 	ask := make([]types.JID, start-4) // as anyone may ask for keys
 	for i := range ask {
 		ask[i] = d.JID()
@@ -385,8 +386,8 @@ func TestPrekeysRunOutAndAreReplenished(t *testing.T) {
 
 func TestQRsThatAreNotOursAreRefused(t *testing.T) {
 	s := newServer(t, "")
-	owner := addPhone(t, s, "15550001")
-	ctx := within(t, 30*time.Second)
+	owner := simtest.AddPhone(t, s, "15550001")
+	ctx := simtest.Within(t, 30*time.Second)
 	_, err := owner.LinkQR(ctx, "hello")
 	require.ErrorIs(t, err, simulator.ErrQR)
 	key := base64.StdEncoding.EncodeToString(make([]byte, 32))
@@ -403,17 +404,17 @@ func TestQRsThatAreNotOursAreRefused(t *testing.T) {
 	require.NoError(t, err)
 	for range qr {
 	}
-	waitEvent(c, anyOf[*events.Connected])
+	waitEvent(c, simtest.AnyOf[*events.Connected])
 	_, err = owner.LinkQR(ctx, code)
 	require.ErrorIs(t, err, simulator.ErrQRExpired)
 }
 
 func TestAClientMayRefuseToBePaired(t *testing.T) {
 	s := newServer(t, "")
-	owner := addPhone(t, s, "15550001")
+	owner := simtest.AddPhone(t, s, "15550001")
 	c := newClient(t, s)
 	c.PrePairCallback = func(types.JID, string, string) bool { return false }
-	ctx := within(t, 30*time.Second)
+	ctx := simtest.Within(t, 30*time.Second)
 	qr, err := c.GetQRChannel(ctx)
 	require.NoError(t, err)
 	require.NoError(t, c.Connect())

@@ -17,6 +17,7 @@ import (
 	"go.mau.fi/whatsmeow/types/events"
 
 	"github.com/wildcathub/wildcat/core/simulator"
+	"github.com/wildcathub/wildcat/core/simulator/simtest"
 )
 
 // photo is a JPEG, dark on the left and bright on the right.
@@ -50,9 +51,9 @@ func fetchURL(t testing.TB, s *simulator.Server, url string) (int, []byte) {
 // acquainted is a client whose owner has exchanged messages with another phone.
 func acquainted(t testing.TB, s *simulator.Server) (c *client, d *simulator.Device, owner, other *simulator.Phone) {
 	t.Helper()
-	owner, other = addPhone(t, s, "15550001"), addPhone(t, s, "15550002")
+	owner, other = simtest.AddPhone(t, s, "15550001"), simtest.AddPhone(t, s, "15550002")
 	c, d = paired(t, s, owner)
-	ctx := within(t, 30*time.Second)
+	ctx := simtest.Within(t, 30*time.Second)
 	_, err := other.SendText(ctx, "15550001", "hello")
 	require.NoError(t, err)
 	c.waitTexts(1)
@@ -63,18 +64,18 @@ func acquainted(t testing.TB, s *simulator.Server) (c *client, d *simulator.Devi
 func TestAClientLooksUpWhoIsOnWhatsAppAndWhatTheyShow(t *testing.T) {
 	long(t)
 	dir := t.TempDir()
-	s, err := simulator.New(simulator.Options{Dir: dir, Root: &root})
+	s, err := simulator.New(simulator.Options{Dir: dir, Root: simtest.Root()})
 	require.NoError(t, err)
 	require.NoError(t, s.Start("127.0.0.1:0"))
 	c, d, _, other := acquainted(t, s)
-	ctx := within(t, 60*time.Second)
+	ctx := simtest.Within(t, 60*time.Second)
 	require.NoError(t, other.SetAbout(ctx, "At the café"))
-	about := waitEvent(c, anyOf[*events.UserAbout])
+	about := waitEvent(c, simtest.AnyOf[*events.UserAbout])
 	require.Equal(t, jidOf("15550002"), about.JID)
 	require.Equal(t, "At the café", about.Status)
 	id, err := other.SetPicture(ctx, photo(t, 640, 480))
 	require.NoError(t, err)
-	changed := waitEvent(c, anyOf[*events.Picture])
+	changed := waitEvent(c, simtest.AnyOf[*events.Picture])
 	require.Equal(t, id, changed.PictureID)
 	require.Equal(t, jidOf("15550002"), changed.JID)
 	require.NoError(t, other.SetBusiness(ctx, &simulator.Business{
@@ -124,10 +125,10 @@ func TestAClientLooksUpWhoIsOnWhatsAppAndWhatTheyShow(t *testing.T) {
 	c.s = newServer(t, dir)
 	c.renew(true)
 	require.NoError(t, c.Connect())
-	waitEvent(c, anyOf[*events.Connected])
+	waitEvent(c, simtest.AnyOf[*events.Connected])
 	check(c)
 	shop, _ := paired(t, c.s.(*simulator.Server), c.s.(*simulator.Server).Phone("15550002"))
-	linked := waitEvent(shop, anyOf[*events.PairSuccess])
+	linked := waitEvent(shop, simtest.AnyOf[*events.PairSuccess])
 	require.Equal(t, "Bea's Shop", linked.BusinessName)
 	require.Equal(t, "smba", linked.Platform)
 }
@@ -136,7 +137,7 @@ func TestProfilePicturesAreServedInFullAsPreviewAndToWhomTheyAreShown(t *testing
 	long(t)
 	s := newServer(t, "")
 	c, _, owner, other := acquainted(t, s)
-	ctx := within(t, 30*time.Second)
+	ctx := simtest.Within(t, 30*time.Second)
 	jid := jidOf("15550002")
 	_, err := c.GetProfilePictureInfo(ctx, jid, nil)
 	require.ErrorIs(t, err, whatsmeow.ErrProfilePictureNotSet)
@@ -199,7 +200,7 @@ func TestProfilePicturesAreServedInFullAsPreviewAndToWhomTheyAreShown(t *testing
 func TestLinksLeadToWhomTheyBelong(t *testing.T) {
 	s := newServer(t, "")
 	c, _, _, other := acquainted(t, s)
-	ctx := within(t, 30*time.Second)
+	ctx := simtest.Within(t, 30*time.Second)
 	code, err := other.ContactLink(ctx, false)
 	require.NoError(t, err)
 	target, err := c.ResolveContactQRLink(ctx, whatsmeow.ContactQRLinkPrefix+code)

@@ -18,12 +18,13 @@ import (
 	"go.mau.fi/whatsmeow/types/events"
 
 	"github.com/wildcathub/wildcat/core/simulator"
+	"github.com/wildcathub/wildcat/core/simulator/simtest"
 )
 
 // retry asks the client's phone to upload a message's file anew and returns the answer.
 func (c *client) retry(ctx context.Context, info *types.MessageInfo, key []byte) *events.MediaRetry {
 	c.t.Helper()
-	c.forgetEvents()
+	c.Forget()
 	require.NoError(c.t, c.SendMediaRetryReceipt(ctx, info, key))
 	evt := waitEvent(c, func(m *events.MediaRetry) bool { return m.MessageID == info.ID })
 	require.Equal(c.t, info.Chat, evt.ChatID)
@@ -33,10 +34,10 @@ func (c *client) retry(ctx context.Context, info *types.MessageInfo, key []byte)
 
 func TestAPhoneUploadsAnewWhatTheMediaHostHasNoLonger(t *testing.T) {
 	clock := new(clock)
-	s := start(t, simulator.Options{Dir: t.TempDir(), Clock: clock.now})
-	owner, friend := addPhone(t, s, "15550001"), addPhone(t, s, "15550002")
+	s := simtest.Serve(t, simulator.Options{Dir: t.TempDir(), Clock: clock.now})
+	owner, friend := simtest.AddPhone(t, s, "15550001"), simtest.AddPhone(t, s, "15550002")
 	c, d := paired(t, s, owner)
-	ctx := within(t, 60*time.Second)
+	ctx := simtest.Within(t, 60*time.Second)
 	data := noise(1, 50_000)
 	fromFriend, err := friend.SendMedia(ctx, "15550001", simulator.Media{Kind: simulator.KindVideo, Data: data}, simulator.SendOptions{ByLID: true})
 	require.NoError(t, err)
@@ -88,10 +89,10 @@ func TestAPhoneUploadsAnewWhatTheMediaHostHasNoLonger(t *testing.T) {
 
 func TestAPhoneThatCannotUploadAnewSaysWhy(t *testing.T) {
 	dir := t.TempDir()
-	s := start(t, simulator.Options{Dir: dir})
-	owner, friend := addPhone(t, s, "15550001"), addPhone(t, s, "15550002")
+	s := simtest.Serve(t, simulator.Options{Dir: dir})
+	owner, friend := simtest.AddPhone(t, s, "15550001"), simtest.AddPhone(t, s, "15550002")
 	c, _ := paired(t, s, owner)
-	ctx := within(t, 60*time.Second)
+	ctx := simtest.Within(t, 60*time.Second)
 	id, err := friend.SendMedia(ctx, "15550001", simulator.Media{Kind: simulator.KindAudio, Data: noise(1, 900)}, simulator.SendOptions{})
 	require.NoError(t, err)
 	evt := c.waitMessage(id)
@@ -163,11 +164,11 @@ func TestAPhoneThatCannotUploadAnewSaysWhy(t *testing.T) {
 func TestARestartKeepsMediaAndWhatPhonesKnowOfThem(t *testing.T) {
 	long(t)
 	dir := t.TempDir()
-	first, err := simulator.New(simulator.Options{Dir: dir, Root: &root})
+	first, err := simulator.New(simulator.Options{Dir: dir, Root: simtest.Root()})
 	require.NoError(t, err)
 	require.NoError(t, first.Start("127.0.0.1:0"))
-	ctx := within(t, 60*time.Second)
-	owner, friend := addPhone(t, first, "15550001"), addPhone(t, first, "15550002")
+	ctx := simtest.Within(t, 60*time.Second)
+	owner, friend := simtest.AddPhone(t, first, "15550001"), simtest.AddPhone(t, first, "15550002")
 	c, d := paired(t, first, owner)
 	var events []*events.Message
 	var ids []string
@@ -245,8 +246,8 @@ func TestAKilledServerKeepsEachUploadThatItAnswered(t *testing.T) {
 	p.call("POST", "/sandbox/phones/15550001/scan", map[string]string{"qr": (<-qr).Code}, nil)
 	for range qr {
 	}
-	waitEvent(c, anyOf[*events.Connected])
-	ctx := within(t, 60*time.Second)
+	waitEvent(c, simtest.AnyOf[*events.Connected])
+	ctx := simtest.Within(t, 60*time.Second)
 	var ups []whatsmeow.UploadResponse
 	for round := range 3 {
 		enough, stopped := make(chan struct{}), make(chan struct{})
@@ -284,9 +285,9 @@ func TestAKilledServerKeepsEachUploadThatItAnswered(t *testing.T) {
 func TestAPhoneUploadsAnewWhatWasSentToAGroup(t *testing.T) {
 	long(t)
 	s := newServer(t, t.TempDir())
-	owner, friend := addPhone(t, s, "15550001"), addPhone(t, s, "15550002")
+	owner, friend := simtest.AddPhone(t, s, "15550001"), simtest.AddPhone(t, s, "15550002")
 	c, _ := paired(t, s, owner)
-	ctx := within(t, 60*time.Second)
+	ctx := simtest.Within(t, 60*time.Second)
 	group, err := friend.CreateGroup(ctx, "Group", "15550001")
 	require.NoError(t, err)
 	data := noise(1, 4000)

@@ -9,12 +9,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/wildcathub/wildcat/core/simulator"
+	"github.com/wildcathub/wildcat/core/simulator/simtest"
 )
 
 func TestASnapshotHoldsMediaAndWhoKeptThem(t *testing.T) {
 	first := newServer(t, t.TempDir())
-	owner, friend := addPhone(t, first, "15550001"), addPhone(t, first, "15550002")
-	ctx := within(t, 30*time.Second)
+	owner, friend := simtest.AddPhone(t, first, "15550001"), simtest.AddPhone(t, first, "15550002")
+	ctx := simtest.Within(t, 30*time.Second)
 	var ids []string
 	for i := range 3 { // one is served, one only kept by phones, one only by its sender
 		id, err := friend.SendMedia(ctx, "15550001", simulator.Media{Kind: simulator.KindVideo, Data: noise(uint64(i), 3<<20)}, simulator.SendOptions{})
@@ -40,7 +41,7 @@ func TestASnapshotHoldsMediaAndWhoKeptThem(t *testing.T) {
 	require.Len(t, served, 1)
 
 	for _, dir := range []string{"", t.TempDir()} {
-		second := start(t, simulator.Options{Dir: dir, Snapshot: bytes.NewReader(taken)})
+		second := simtest.Serve(t, simulator.Options{Dir: dir, Snapshot: bytes.NewReader(taken)})
 		require.Equal(t, served, second.Media())
 		resp, body := fetch(t, second, served[0].Path)
 		require.Equal(t, http.StatusOK, resp.StatusCode)

@@ -20,13 +20,14 @@ import (
 	"go.mau.fi/whatsmeow/proto/waE2E"
 
 	"github.com/wildcathub/wildcat/core/simulator"
+	"github.com/wildcathub/wildcat/core/simulator/simtest"
 )
 
 func TestOneFileServesEqualUploadsUntilTheLastIsDeleted(t *testing.T) {
 	dir := t.TempDir()
 	s := newServer(t, dir)
-	c, _ := paired(t, s, addPhone(t, s, "15550001"))
-	ctx := within(t, 30*time.Second)
+	c, _ := paired(t, s, simtest.AddPhone(t, s, "15550001"))
+	ctx := simtest.Within(t, 30*time.Second)
 	plain := noise(1, 100_000)
 	var wg sync.WaitGroup
 	paths := make(chan string, 8)
@@ -59,8 +60,8 @@ func TestAFileOf64MiBTakesLittleMemory(t *testing.T) {
 	long(t)
 	dir := t.TempDir()
 	s := newServer(t, dir)
-	c, _ := paired(t, s, addPhone(t, s, "15550001"))
-	ctx := within(t, 120*time.Second)
+	c, _ := paired(t, s, simtest.AddPhone(t, s, "15550001"))
+	ctx := simtest.Within(t, 120*time.Second)
 	const size = 64 << 20
 	source := filepath.Join(t.TempDir(), "source")
 	file, err := os.Create(source)
@@ -86,11 +87,11 @@ func TestAFileOf64MiBTakesLittleMemory(t *testing.T) {
 
 func TestWhatAKillLeftBehindOfUploadsIsRemovedAtStart(t *testing.T) {
 	dir := t.TempDir()
-	s, err := simulator.New(simulator.Options{Dir: dir, Root: &root})
+	s, err := simulator.New(simulator.Options{Dir: dir, Root: simtest.Root()})
 	require.NoError(t, err)
 	require.NoError(t, s.Start("127.0.0.1:0"))
-	c, _ := paired(t, s, addPhone(t, s, "15550001"))
-	ctx := within(t, 30*time.Second)
+	c, _ := paired(t, s, simtest.AddPhone(t, s, "15550001"))
+	ctx := simtest.Within(t, 30*time.Second)
 	up, err := c.Upload(ctx, noise(1, 1000), whatsmeow.MediaImage)
 	require.NoError(t, err)
 	lost, err := c.Upload(ctx, noise(2, 1000), whatsmeow.MediaImage)
@@ -120,8 +121,8 @@ func TestWhatAKillLeftBehindOfUploadsIsRemovedAtStart(t *testing.T) {
 func TestEqualFilesMayBeUploadedServedAndDeletedAtOnce(t *testing.T) {
 	dir := t.TempDir()
 	s := newServer(t, dir)
-	c, _ := paired(t, s, addPhone(t, s, "15550001"))
-	ctx := within(t, 60*time.Second)
+	c, _ := paired(t, s, simtest.AddPhone(t, s, "15550001"))
+	ctx := simtest.Within(t, 60*time.Second)
 	var wg sync.WaitGroup
 	for i := range 4 {
 		wg.Go(func() {
@@ -148,10 +149,10 @@ func TestEqualFilesMayBeUploadedServedAndDeletedAtOnce(t *testing.T) {
 
 func TestCloseCutsOffAnUploadAndLeavesNothingOfIt(t *testing.T) {
 	dir := t.TempDir()
-	s, err := simulator.New(simulator.Options{Dir: dir, Root: &root})
+	s, err := simulator.New(simulator.Options{Dir: dir, Root: simtest.Root()})
 	require.NoError(t, err)
 	require.NoError(t, s.Start("127.0.0.1:0"))
-	c, _ := paired(t, s, addPhone(t, s, "15550001"))
+	c, _ := paired(t, s, simtest.AddPhone(t, s, "15550001"))
 	conn, err := c.mediaConn()
 	require.NoError(t, err)
 	body, feed := io.Pipe()
@@ -185,9 +186,9 @@ func TestCloseCutsOffAnUploadAndLeavesNothingOfIt(t *testing.T) {
 }
 
 func TestWhatCannotBeSentIsTakenOffTheMediaHost(t *testing.T) {
-	s := start(t, simulator.Options{MediaLimit: 2000})
-	p := addPhone(t, s, "15550001")
-	addPhone(t, s, "15550002")
+	s := simtest.Serve(t, simulator.Options{MediaLimit: 2000})
+	p := simtest.AddPhone(t, s, "15550001")
+	simtest.AddPhone(t, s, "15550002")
 	picture := simulator.Media{Kind: simulator.KindImage, Data: noise(1, 1000)}
 	nobody := simulator.SendOptions{Mentions: []string{"15550003"}}
 	_, err := p.SendMedia(t.Context(), "15550002", picture, nobody)

@@ -23,6 +23,7 @@ import (
 	"go.mau.fi/whatsmeow/proto/waE2E"
 
 	"github.com/wildcathub/wildcat/core/simulator"
+	"github.com/wildcathub/wildcat/core/simulator/simtest"
 )
 
 // noise is size bytes that do not repeat, the same for the same seed.
@@ -50,20 +51,6 @@ func (c *clock) advance(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.ahead += d
-}
-
-// start starts a server with these options.
-func start(t testing.TB, opts simulator.Options) *simulator.Server {
-	t.Helper()
-	opts.Root = &root
-	s, err := simulator.New(opts)
-	require.NoError(t, err)
-	require.NoError(t, s.Start("127.0.0.1:0"))
-	t.Cleanup(func() {
-		require.NoError(t, s.Close())
-		s.Verify(t)
-	})
-	return s
 }
 
 // document is the part of a message that an upload is sent as.
@@ -97,8 +84,8 @@ func TestAClientUploadsAndDownloadsEveryKindOfMedia(t *testing.T) {
 	long(t)
 	for _, dir := range []string{"", t.TempDir()} {
 		s := newServer(t, dir)
-		c, _ := paired(t, s, addPhone(t, s, "15550001"))
-		ctx := within(t, 60*time.Second)
+		c, _ := paired(t, s, simtest.AddPhone(t, s, "15550001"))
+		ctx := simtest.Within(t, 60*time.Second)
 		for i, kind := range []whatsmeow.MediaType{
 			whatsmeow.MediaImage, whatsmeow.MediaVideo, whatsmeow.MediaAudio, whatsmeow.MediaDocument, whatsmeow.MediaHistory,
 			whatsmeow.MediaAppState, whatsmeow.MediaStickerPack, whatsmeow.MediaLinkThumbnail,
@@ -128,8 +115,8 @@ func TestAClientUploadsAndDownloadsEveryKindOfMedia(t *testing.T) {
 func TestNewsletterMediaIsServedAsItWasUploaded(t *testing.T) {
 	long(t)
 	s := newServer(t, t.TempDir())
-	c, _ := paired(t, s, addPhone(t, s, "15550001"))
-	ctx := within(t, 30*time.Second)
+	c, _ := paired(t, s, simtest.AddPhone(t, s, "15550001"))
+	ctx := simtest.Within(t, 30*time.Second)
 	plain := noise(1, 4000)
 	up, err := c.UploadNewsletter(ctx, plain, whatsmeow.MediaImage)
 	require.NoError(t, err)
@@ -145,8 +132,8 @@ func TestNewsletterMediaIsServedAsItWasUploaded(t *testing.T) {
 
 func TestTheMediaHostServesRanges(t *testing.T) {
 	s := newServer(t, t.TempDir())
-	c, _ := paired(t, s, addPhone(t, s, "15550001"))
-	up, err := c.Upload(within(t, 30*time.Second), noise(1, 10_000), whatsmeow.MediaVideo)
+	c, _ := paired(t, s, simtest.AddPhone(t, s, "15550001"))
+	up, err := c.Upload(simtest.Within(t, 30*time.Second), noise(1, 10_000), whatsmeow.MediaVideo)
 	require.NoError(t, err)
 	resp, whole := fetch(t, s, up.DirectPath)
 	require.Equal(t, http.StatusOK, resp.StatusCode)
@@ -170,9 +157,9 @@ func sum(data []byte) []byte {
 
 func TestAPathIsServedOnlyAsItWasHandedOut(t *testing.T) {
 	clock := new(clock)
-	s := start(t, simulator.Options{Dir: t.TempDir(), Clock: clock.now, MediaTTL: time.Hour})
-	c, _ := paired(t, s, addPhone(t, s, "15550001"))
-	ctx := within(t, 30*time.Second)
+	s := simtest.Serve(t, simulator.Options{Dir: t.TempDir(), Clock: clock.now, MediaTTL: time.Hour})
+	c, _ := paired(t, s, simtest.AddPhone(t, s, "15550001"))
+	ctx := simtest.Within(t, 30*time.Second)
 	up, err := c.Upload(ctx, noise(1, 100), whatsmeow.MediaImage)
 	require.NoError(t, err)
 	other, err := c.Upload(ctx, noise(2, 100), whatsmeow.MediaImage)
@@ -217,7 +204,7 @@ func TestAPathIsServedOnlyAsItWasHandedOut(t *testing.T) {
 
 // mediaConn is what the client learns of the media host, asked anew.
 func (c *client) mediaConn() (*whatsmeow.MediaConn, error) {
-	return c.DangerousInternals().RefreshMediaConn(within(c.t, 30*time.Second), true) //nolint:staticcheck // nothing else tells the auth
+	return c.DangerousInternals().RefreshMediaConn(simtest.Within(c.t, 30*time.Second), true) //nolint:staticcheck // nothing else tells the auth
 }
 
 // upload posts a body as whatsmeow does, with what mangle makes of the request.
@@ -242,8 +229,8 @@ func upload(t testing.TB, s *simulator.Server, auth string, body []byte, mangle 
 func TestAnUploadThatIsNotWhatItSaysIsRefused(t *testing.T) {
 	dir := t.TempDir()
 	clock := new(clock)
-	s := start(t, simulator.Options{Dir: dir, MediaLimit: 10_000, Clock: clock.now})
-	c, d := paired(t, s, addPhone(t, s, "15550001"))
+	s := simtest.Serve(t, simulator.Options{Dir: dir, MediaLimit: 10_000, Clock: clock.now})
+	c, d := paired(t, s, simtest.AddPhone(t, s, "15550001"))
 	conn, err := c.mediaConn()
 	require.NoError(t, err)
 	require.Len(t, conn.Hosts, 2)

@@ -13,18 +13,19 @@ import (
 	"go.mau.fi/whatsmeow/types/events"
 
 	"github.com/wildcathub/wildcat/core/simulator"
+	"github.com/wildcathub/wildcat/core/simulator/simtest"
 )
 
 func TestANewsletterFromItsCreationToItsReaders(t *testing.T) {
 	long(t)
 	dir := t.TempDir()
-	s, err := simulator.New(simulator.Options{Dir: dir, Root: &root})
+	s, err := simulator.New(simulator.Options{Dir: dir, Root: simtest.Root()})
 	require.NoError(t, err)
 	require.NoError(t, s.Start("127.0.0.1:0"))
-	one, two := addPhone(t, s, "15550001"), addPhone(t, s, "15550002")
+	one, two := simtest.AddPhone(t, s, "15550001"), simtest.AddPhone(t, s, "15550002")
 	a, da := paired(t, s, one)
 	b, db := paired(t, s, two)
-	ctx := within(t, 60*time.Second)
+	ctx := simtest.Within(t, 60*time.Second)
 
 	require.NoError(t, a.AcceptTOSNotice(ctx, "20601218", "5"))
 	made, err := a.CreateNewsletter(ctx, whatsmeow.CreateNewsletterParams{Name: "News", Description: "of cats"})
@@ -33,7 +34,7 @@ func TestANewsletterFromItsCreationToItsReaders(t *testing.T) {
 	require.Equal(t, "of cats", made.ThreadMeta.Description.Text)
 	require.Equal(t, types.NewsletterRoleOwner, made.ViewerMeta.Role)
 	require.Equal(t, types.NewsletterStateActive, made.State.Type)
-	require.Equal(t, made.ID, waitEvent(a, anyOf[*events.NewsletterJoin]).ID)
+	require.Equal(t, made.ID, waitEvent(a, simtest.AnyOf[*events.NewsletterJoin]).ID)
 
 	found, err := b.GetNewsletterInfoWithInvite(ctx, whatsmeow.NewsletterLinkPrefix+made.ThreadMeta.InviteCode)
 	require.NoError(t, err)
@@ -42,9 +43,9 @@ func TestANewsletterFromItsCreationToItsReaders(t *testing.T) {
 	_, err = b.GetNewsletterInfoWithInvite(ctx, "nonsense")
 	require.ErrorContains(t, err, "404")
 	require.NoError(t, b.FollowNewsletter(ctx, made.ID))
-	require.Equal(t, types.NewsletterRoleSubscriber, waitEvent(b, anyOf[*events.NewsletterJoin]).ViewerMeta.Role)
+	require.Equal(t, types.NewsletterRoleSubscriber, waitEvent(b, simtest.AnyOf[*events.NewsletterJoin]).ViewerMeta.Role)
 	require.NoError(t, b.NewsletterToggleMute(ctx, made.ID, true))
-	require.Equal(t, types.NewsletterMuteOn, waitEvent(b, anyOf[*events.NewsletterMuteChange]).Mute)
+	require.Equal(t, types.NewsletterMuteOn, waitEvent(b, simtest.AnyOf[*events.NewsletterMuteChange]).Mute)
 	list, err := b.GetSubscribedNewsletters(ctx)
 	require.NoError(t, err)
 	require.Len(t, list, 1)
@@ -69,7 +70,7 @@ func TestANewsletterFromItsCreationToItsReaders(t *testing.T) {
 	require.NoError(t, err)
 	require.Greater(t, d, time.Minute)
 	require.NoError(t, b.NewsletterMarkViewed(ctx, made.ID, []types.MessageServerID{1}))
-	viewed := waitEvent(a, anyOf[*events.NewsletterLiveUpdate])
+	viewed := waitEvent(a, simtest.AnyOf[*events.NewsletterLiveUpdate])
 	require.Equal(t, 1, viewed.Messages[0].ViewsCount)
 	require.NoError(t, b.NewsletterSendReaction(ctx, made.ID, 1, "👍", ""))
 	waitEvent(a, func(u *events.NewsletterLiveUpdate) bool { return u.Messages[0].ReactionCounts["👍"] == 1 })
@@ -116,7 +117,7 @@ func TestANewsletterFromItsCreationToItsReaders(t *testing.T) {
 	}, 20*time.Second, 5*time.Millisecond)
 
 	require.NoError(t, b.UnfollowNewsletter(ctx, made.ID))
-	require.Equal(t, made.ID, waitEvent(b, anyOf[*events.NewsletterLeave]).ID)
+	require.Equal(t, made.ID, waitEvent(b, simtest.AnyOf[*events.NewsletterLeave]).ID)
 	require.Error(t, a.UnfollowNewsletter(ctx, made.ID), "the owner stays")
 	require.NoError(t, two.Follow(ctx, made.ID.String(), true))
 	for _, d := range []*simulator.Device{da, db} {

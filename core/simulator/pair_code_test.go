@@ -11,12 +11,13 @@ import (
 	"go.mau.fi/whatsmeow/types/events"
 
 	"github.com/wildcathub/wildcat/core/simulator"
+	"github.com/wildcathub/wildcat/core/simulator/simtest"
 )
 
 // askForCode makes a client that is not paired show a code for a number.
 func (c *client) askForCode(number string) string {
 	c.t.Helper()
-	code, err := c.PairPhone(within(c.t, 30*time.Second), number, true, whatsmeow.PairClientChrome, "Chrome (Linux)")
+	code, err := c.PairPhone(simtest.Within(c.t, 30*time.Second), number, true, whatsmeow.PairClientChrome, "Chrome (Linux)")
 	require.NoError(c.t, err)
 	require.Regexp(c.t, `^[1-9A-Z]{4}-[1-9A-Z]{4}$`, code)
 	return code
@@ -31,15 +32,15 @@ func TestAClientPairsByCode(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newServer(t, "")
-			owner, friend := addPhone(t, s, "15550001"), addPhone(t, s, "15550002")
-			ctx := within(t, 30*time.Second)
+			owner, friend := simtest.AddPhone(t, s, "15550001"), simtest.AddPhone(t, s, "15550002")
+			ctx := simtest.Within(t, 30*time.Second)
 			c := newClient(t, s)
 			_, shown := c.showCodes()
 			code := c.askForCode("+1 555-0001")
 			d, err := owner.EnterCode(ctx, typed(code))
 			require.NoError(t, err)
 			require.Equal(t, whatsmeow.QRChannelSuccess, last(shown))
-			waitEvent(c, anyOf[*events.Connected])
+			waitEvent(c, simtest.AnyOf[*events.Connected])
 			require.Equal(t, d.JID(), *c.Store.ID)
 			c.send("15550002", "by code")
 			list, err := friend.WaitReceived(ctx, 1)
@@ -55,8 +56,8 @@ func TestAClientPairsByCode(t *testing.T) {
 func TestAWrongCodeMayBeCorrected(t *testing.T) {
 	long(t)
 	s := newServer(t, "")
-	owner, stranger := addPhone(t, s, "15550001"), addPhone(t, s, "15550002")
-	ctx := within(t, 60*time.Second)
+	owner, stranger := simtest.AddPhone(t, s, "15550001"), simtest.AddPhone(t, s, "15550002")
+	ctx := simtest.Within(t, 60*time.Second)
 	c := newClient(t, s)
 	_, shown := c.showCodes()
 	first := c.askForCode("15550001")
@@ -72,13 +73,13 @@ func TestAWrongCodeMayBeCorrected(t *testing.T) {
 	_, err = owner.EnterCode(ctx, code)
 	require.NoError(t, err)
 	require.Equal(t, whatsmeow.QRChannelSuccess, last(shown))
-	waitEvent(c, anyOf[*events.Connected])
+	waitEvent(c, simtest.AnyOf[*events.Connected])
 }
 
 func TestAMalformedRequestForACodeIsRefused(t *testing.T) {
 	s := newServer(t, "")
-	addPhone(t, s, "15550001")
-	ctx := within(t, 30*time.Second)
+	simtest.AddPhone(t, s, "15550001")
+	ctx := simtest.Within(t, 30*time.Second)
 	c := newClient(t, s)
 	c.showCodes()
 	for _, name := range []string{"", "Chrome", "chrome (Linux)", "Lynx (Linux)", "Chrome ()", "Chrome (Linux) x"} {
@@ -94,15 +95,15 @@ func TestAMalformedRequestForACodeIsRefused(t *testing.T) {
 
 func TestTheQRIsGoodWhileACodeIsShown(t *testing.T) {
 	s := newServer(t, "")
-	owner := addPhone(t, s, "15550001")
-	ctx := within(t, 30*time.Second)
+	owner := simtest.AddPhone(t, s, "15550001")
+	ctx := simtest.Within(t, 30*time.Second)
 	c := newClient(t, s)
 	codes, shown := c.showCodes()
 	code := c.askForCode("15550001")
 	_, err := owner.LinkQR(ctx, codes[0])
 	require.NoError(t, err)
 	require.Equal(t, whatsmeow.QRChannelSuccess, last(shown))
-	waitEvent(c, anyOf[*events.Connected])
+	waitEvent(c, simtest.AnyOf[*events.Connected])
 	_, err = owner.EnterCode(ctx, code)
 	require.ErrorIs(t, err, simulator.ErrCodeExpired)
 }

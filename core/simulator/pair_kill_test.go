@@ -16,6 +16,7 @@ import (
 	"go.mau.fi/whatsmeow/types/events"
 
 	"github.com/wildcathub/wildcat/core/simulator"
+	"github.com/wildcathub/wildcat/core/simulator/simtest"
 )
 
 // gate is the network between clients and a process: it can lose what goes one way, with the
@@ -177,9 +178,9 @@ func TestAServerThatIsKilledWhileAClientPairsKnowsTheClient(t *testing.T) {
 			lost.Store(false)
 
 			c.renew(true)
-			c.forgetEvents()
+			c.Forget()
 			require.NoError(t, c.Connect())
-			waitEvent(c, anyOf[*events.Connected])
+			waitEvent(c, simtest.AnyOf[*events.Connected])
 			require.Equal(t, []string{"15550001:1@s.whatsapp.net"}, p.companions("15550001"))
 			c.send("15550002", "paired")
 			require.Eventually(t, func() bool { return len(p.received("15550002")) == 1 }, 20*time.Second, time.Millisecond)
@@ -195,13 +196,13 @@ func TestAServerThatIsKilledWhileAClientPairsKnowsTheClient(t *testing.T) {
 func TestAClientWhoseSignatureWasLostIsACompanionAtItsLogin(t *testing.T) {
 	long(t)
 	s := newServer(t, "")
-	owner := addPhone(t, s, "15550001")
+	owner := simtest.AddPhone(t, s, "15550001")
 	p := &process{t: t, addr: s.Addr()}
 	g := newGate(t, p)
 	c := newClient(t, gateTo{g, s})
 	codes, shown := c.showCodes()
 	c.PrePairCallback = func(types.JID, string, string) bool { g.loseUp.Store(true); return true }
-	ctx := within(t, 60*time.Second)
+	ctx := simtest.Within(t, 60*time.Second)
 	done := make(chan error, 1)
 	go func() {
 		_, err := owner.LinkQR(ctx, codes[0])
@@ -217,13 +218,13 @@ func TestAClientWhoseSignatureWasLostIsACompanionAtItsLogin(t *testing.T) {
 	thief := newClient(t, s)
 	thief.Store.ID, thief.Store.LID = c.Store.ID, c.Store.LID
 	require.NoError(t, thief.Connect())
-	require.Equal(t, events.ConnectFailureLoggedOut, waitEvent(thief, anyOf[*events.LoggedOut]).Reason)
+	require.Equal(t, events.ConnectFailureLoggedOut, waitEvent(thief, simtest.AnyOf[*events.LoggedOut]).Reason)
 	require.Empty(t, owner.Companions())
 
 	c.renew(true)
-	c.forgetEvents()
+	c.Forget()
 	require.NoError(t, c.Connect())
-	waitEvent(c, anyOf[*events.Connected])
+	waitEvent(c, simtest.AnyOf[*events.Connected])
 	require.Len(t, owner.Companions(), 1)
 	c.s = s
 	_, second := paired(t, s, owner)

@@ -12,16 +12,17 @@ import (
 	"go.mau.fi/whatsmeow/util/keys"
 
 	"github.com/wildcathub/wildcat/core/simulator"
+	"github.com/wildcathub/wildcat/core/simulator/simtest"
 )
 
 // showCodes connects a client that is not paired and returns all codes that it may show, and
 // the channel on which it shows them one by one.
 func (c *client) showCodes() ([]string, <-chan whatsmeow.QRChannelItem) {
 	c.t.Helper()
-	shown, err := c.GetQRChannel(within(c.t, 60*time.Second))
+	shown, err := c.GetQRChannel(simtest.Within(c.t, 60*time.Second))
 	require.NoError(c.t, err)
 	require.NoError(c.t, c.Connect())
-	codes := waitEvent(c, anyOf[*events.QR]).Codes
+	codes := waitEvent(c, simtest.AnyOf[*events.QR]).Codes
 	require.Len(c.t, codes, 6)
 	require.Equal(c.t, codes[0], (<-shown).Code) // whatsmeow closes the channel with no regard to who writes to it
 	return codes, shown
@@ -37,8 +38,8 @@ func last(shown <-chan whatsmeow.QRChannelItem) (item whatsmeow.QRChannelItem) {
 func TestEachQRCodeExpiresInItsTurn(t *testing.T) {
 	long(t)
 	s, clock := newServerAt(t)
-	owner := addPhone(t, s, "15550001")
-	ctx := within(t, 30*time.Second)
+	owner := simtest.AddPhone(t, s, "15550001")
+	ctx := simtest.Within(t, 30*time.Second)
 	c := newClient(t, s)
 	codes, shown := c.showCodes()
 	for i, lasts := range []time.Duration{60, 20, 20, 20, 20} {
@@ -50,7 +51,7 @@ func TestEachQRCodeExpiresInItsTurn(t *testing.T) {
 	d, err := owner.LinkQR(ctx, codes[5])
 	require.NoError(t, err)
 	require.Equal(t, whatsmeow.QRChannelSuccess, last(shown))
-	waitEvent(c, anyOf[*events.Connected])
+	waitEvent(c, simtest.AnyOf[*events.Connected])
 	clock.Advance(time.Hour) // the timer of codes that were used is harmless
 	c.send("15550001", "still there")
 	require.True(t, d.Online())
@@ -59,8 +60,8 @@ func TestEachQRCodeExpiresInItsTurn(t *testing.T) {
 func TestAConnectionWhoseCodesRanOutIsEnded(t *testing.T) {
 	long(t)
 	s, clock := newServerAt(t)
-	owner := addPhone(t, s, "15550001")
-	ctx := within(t, 30*time.Second)
+	owner := simtest.AddPhone(t, s, "15550001")
+	ctx := simtest.Within(t, 30*time.Second)
 	c := newClient(t, s)
 	codes, shown := c.showCodes()
 	code := c.askForCode("15550001")
@@ -76,14 +77,14 @@ func TestAConnectionWhoseCodesRanOutIsEnded(t *testing.T) {
 	require.ErrorIs(t, err, simulator.ErrCodeExpired)
 	require.Empty(t, owner.Companions())
 	c.renew(false) // a new attempt gets new codes
-	c.forgetEvents()
+	c.Forget()
 	c.pair(owner)
 }
 
 func TestAQRIsScannedOnce(t *testing.T) {
 	s, clock := newServerAt(t)
-	alice, bob := addPhone(t, s, "15550001"), addPhone(t, s, "15550002")
-	ctx := within(t, 30*time.Second)
+	alice, bob := simtest.AddPhone(t, s, "15550001"), simtest.AddPhone(t, s, "15550002")
+	ctx := simtest.Within(t, 30*time.Second)
 	c := newClient(t, s)
 	codes, shown := c.showCodes()
 	asked, release := make(chan struct{}), make(chan struct{})
@@ -118,8 +119,8 @@ func TestAClientRefusesWhatAPhoneSignsWrongly(t *testing.T) {
 	} {
 		t.Run(refusal.stanza+string(fault), func(t *testing.T) {
 			s := newServer(t, "")
-			owner := addPhone(t, s, "15550001")
-			ctx := within(t, 30*time.Second)
+			owner := simtest.AddPhone(t, s, "15550001")
+			ctx := simtest.Within(t, 30*time.Second)
 			c := newClient(t, s)
 			codes, shown := c.showCodes()
 			if fault == "" {
@@ -138,7 +139,7 @@ func TestAClientRefusesWhatAPhoneSignsWrongly(t *testing.T) {
 			require.Nil(t, c.Store.ID)
 
 			c.renew(false) // only that once
-			c.forgetEvents()
+			c.Forget()
 			c.pair(owner)
 		})
 	}
@@ -146,8 +147,8 @@ func TestAClientRefusesWhatAPhoneSignsWrongly(t *testing.T) {
 
 func TestAClientThatTakesTooLongToSignIsGivenUp(t *testing.T) {
 	s, clock := newServerAt(t)
-	owner := addPhone(t, s, "15550001")
-	ctx := within(t, 30*time.Second)
+	owner := simtest.AddPhone(t, s, "15550001")
+	ctx := simtest.Within(t, 30*time.Second)
 	c := newClient(t, s)
 	codes, _ := c.showCodes()
 	asked, release := make(chan struct{}), make(chan struct{})
@@ -168,15 +169,15 @@ func TestAClientThatTakesTooLongToSignIsGivenUp(t *testing.T) {
 func TestAPhoneRefusesAClientThatSignsWrongly(t *testing.T) {
 	long(t)
 	s := newServer(t, "")
-	owner, friend := addPhone(t, s, "15550001"), addPhone(t, s, "15550002")
-	ctx := within(t, 30*time.Second)
+	owner, friend := simtest.AddPhone(t, s, "15550001"), simtest.AddPhone(t, s, "15550002")
+	ctx := simtest.Within(t, 30*time.Second)
 	_, other := paired(t, s, owner)
 	c := newClient(t, s)
 	codes, _ := c.showCodes()
 	c.Store.IdentityKey = &keys.KeyPair{Pub: c.Store.IdentityKey.Pub, Priv: keys.NewKeyPair().Priv}
 	_, err := owner.LinkQR(ctx, codes[0])
 	require.ErrorIs(t, err, simulator.ErrPairRefused)
-	require.True(t, waitEvent(c, anyOf[*events.LoggedOut]).OnConnect)
+	require.True(t, waitEvent(c, simtest.AnyOf[*events.LoggedOut]).OnConnect)
 	require.Equal(t, []*simulator.Device{other}, owner.Companions())
 	require.Nil(t, s.Device("15550001:2@s.whatsapp.net"))
 	_, err = friend.SendText(ctx, "15550001", "not to the refused one")

@@ -23,6 +23,7 @@ import (
 	"go.mau.fi/whatsmeow/types/events"
 
 	"github.com/wildcathub/wildcat/core/simulator"
+	"github.com/wildcathub/wildcat/core/simulator/simtest"
 )
 
 // picture is a PNG, red on the left and blue on the right.
@@ -66,9 +67,9 @@ func file(m *waE2E.Message) whatsmeow.DownloadableMessage {
 
 func TestAClientDownloadsEveryKindOfMediaThatAPhoneSends(t *testing.T) {
 	s := newServer(t, t.TempDir())
-	owner, friend := addPhone(t, s, "15550001"), addPhone(t, s, "15550002")
+	owner, friend := simtest.AddPhone(t, s, "15550001"), simtest.AddPhone(t, s, "15550002")
 	c, _ := paired(t, s, owner)
-	ctx := within(t, 60*time.Second)
+	ctx := simtest.Within(t, 60*time.Second)
 	wave := bytes.Repeat([]byte{7, 90}, 32)
 	small := noise(99, 300)
 	for i, tc := range []struct {
@@ -201,9 +202,9 @@ func checkThumbnail(t *testing.T, data []byte) {
 
 func TestAPhoneDownloadsWhatAClientSends(t *testing.T) {
 	s := newServer(t, t.TempDir())
-	owner, friend := addPhone(t, s, "15550001"), addPhone(t, s, "15550002")
+	owner, friend := simtest.AddPhone(t, s, "15550001"), simtest.AddPhone(t, s, "15550002")
 	c, _ := paired(t, s, owner)
-	ctx := within(t, 60*time.Second)
+	ctx := simtest.Within(t, 60*time.Second)
 	plain := noise(1, 70_000)
 	up, err := c.Upload(ctx, bytes.Clone(plain), whatsmeow.MediaDocument)
 	require.NoError(t, err)
@@ -256,9 +257,9 @@ func TestAPhoneDownloadsWhatAClientSends(t *testing.T) {
 
 func TestALinkIsShownWithAThumbnailFromTheMediaHost(t *testing.T) {
 	s := newServer(t, "")
-	friend := addPhone(t, s, "15550002")
-	c, _ := paired(t, s, addPhone(t, s, "15550001"))
-	ctx := within(t, 30*time.Second)
+	friend := simtest.AddPhone(t, s, "15550002")
+	c, _ := paired(t, s, simtest.AddPhone(t, s, "15550001"))
+	ctx := simtest.Within(t, 30*time.Second)
 	id, err := friend.SendLink(ctx, "15550001", "see https://example.com/a", simulator.LinkPreview{
 		URL: "https://example.com/a", Title: "A page", Description: "about A", Thumbnail: picture(t, 300, 150),
 	}, simulator.SendOptions{})
@@ -276,8 +277,8 @@ func TestALinkIsShownWithAThumbnailFromTheMediaHost(t *testing.T) {
 
 func TestMediaThatCannotBeSentIsRefused(t *testing.T) {
 	s := newServer(t, "")
-	p := addPhone(t, s, "15550001")
-	addPhone(t, s, "15550002")
+	p := simtest.AddPhone(t, s, "15550001")
+	simtest.AddPhone(t, s, "15550002")
 	data := []byte("x")
 	for _, m := range []simulator.Media{
 		{Kind: simulator.KindImage},

@@ -11,31 +11,32 @@ import (
 	"go.mau.fi/whatsmeow/types/events"
 
 	"github.com/wildcathub/wildcat/core/simulator"
+	"github.com/wildcathub/wildcat/core/simulator/simtest"
 )
 
 func TestPresenceAndTypingGoBothWays(t *testing.T) {
 	s := newServer(t, "")
 	c, d, _, other := acquainted(t, s)
-	ctx := within(t, 30*time.Second)
+	ctx := simtest.Within(t, 30*time.Second)
 	require.NoError(t, c.SendPresence(ctx, types.PresenceAvailable))
 	require.NoError(t, other.WaitPresence(ctx, "15550001", true))
 	require.NoError(t, c.SubscribePresence(ctx, jidOf("15550002")))
-	first := waitEvent(c, anyOf[*events.Presence])
+	first := waitEvent(c, simtest.AnyOf[*events.Presence])
 	require.True(t, first.Unavailable)
 	require.Zero(t, first.LastSeen)
 	require.NoError(t, other.Presence(ctx, true))
 	there := waitEvent(c, func(e *events.Presence) bool { return !e.Unavailable })
 	require.Equal(t, jidOf("15550002"), there.From)
-	c.forgetEvents()
+	c.Forget()
 	require.NoError(t, other.Presence(ctx, false))
-	gone := waitEvent(c, anyOf[*events.Presence])
+	gone := waitEvent(c, simtest.AnyOf[*events.Presence])
 	require.True(t, gone.Unavailable)
 	require.WithinDuration(t, time.Now(), gone.LastSeen, time.Minute)
 
 	for _, state := range []simulator.Typing{simulator.Composing, simulator.Recording, simulator.Paused} {
-		c.forgetEvents()
+		c.Forget()
 		require.NoError(t, other.Typing(ctx, "15550001", state))
-		seen := waitEvent(c, anyOf[*events.ChatPresence])
+		seen := waitEvent(c, simtest.AnyOf[*events.ChatPresence])
 		require.Equal(t, jidOf("15550002"), seen.Sender)
 		require.Equal(t, state == simulator.Paused, seen.State == types.ChatPresencePaused)
 		require.Equal(t, state == simulator.Recording, seen.Media == types.ChatPresenceMediaAudio)
@@ -58,7 +59,7 @@ func TestOnlyWhoIsAvailableAndAllowedIsToldOfPresence(t *testing.T) {
 	dir := t.TempDir()
 	s := newServer(t, dir)
 	c, _, _, other := acquainted(t, s)
-	ctx := within(t, 30*time.Second)
+	ctx := simtest.Within(t, 30*time.Second)
 	require.NoError(t, c.SubscribePresence(ctx, jidOf("15550002")))
 	require.NoError(t, other.Presence(ctx, true))
 	require.NoError(t, other.Typing(ctx, "15550001", simulator.Composing))
@@ -70,27 +71,27 @@ func TestOnlyWhoIsAvailableAndAllowedIsToldOfPresence(t *testing.T) {
 		require.False(t, presence || typing, "it is not available")
 	}
 	require.NoError(t, c.SendPresence(ctx, types.PresenceAvailable))
-	require.False(t, waitEvent(c, anyOf[*events.Presence]).Unavailable, "it is told what it missed")
+	require.False(t, waitEvent(c, simtest.AnyOf[*events.Presence]).Unavailable, "it is told what it missed")
 
 	require.NoError(t, other.SetPrivacy(ctx, "last", "none"))
-	c.forgetEvents()
+	c.Forget()
 	require.NoError(t, other.Presence(ctx, false))
-	hidden := waitEvent(c, anyOf[*events.Presence])
+	hidden := waitEvent(c, simtest.AnyOf[*events.Presence])
 	require.True(t, hidden.Unavailable)
 	require.Zero(t, hidden.LastSeen)
 	require.NoError(t, other.SetPrivacy(ctx, "online", "match_last_seen"))
-	c.forgetEvents()
+	c.Forget()
 	require.NoError(t, other.Presence(ctx, true))
 	require.NoError(t, other.SetPrivacy(ctx, "online", "all"))
 	require.NoError(t, other.Presence(ctx, false))
-	require.True(t, waitEvent(c, anyOf[*events.Presence]).Unavailable, "the one before was not shown")
+	require.True(t, waitEvent(c, simtest.AnyOf[*events.Presence]).Unavailable, "the one before was not shown")
 }
 
 func TestAGroupIsShownWhoTypesInIt(t *testing.T) {
 	s := newServer(t, "")
 	c, _, owner, other := acquainted(t, s)
-	outsider := addPhone(t, s, "15550003")
-	ctx := within(t, 30*time.Second)
+	outsider := simtest.AddPhone(t, s, "15550003")
+	ctx := simtest.Within(t, 30*time.Second)
 	group, err := owner.CreateGroup(ctx, "Typists", "15550002")
 	require.NoError(t, err)
 	jid, err := types.ParseJID(group)
@@ -99,7 +100,7 @@ func TestAGroupIsShownWhoTypesInIt(t *testing.T) {
 	require.NoError(t, other.WaitPresence(ctx, "15550001", true))
 	require.NoError(t, outsider.Typing(ctx, group, simulator.Composing))
 	require.NoError(t, other.Typing(ctx, group, simulator.Recording))
-	seen := waitEvent(c, anyOf[*events.ChatPresence])
+	seen := waitEvent(c, simtest.AnyOf[*events.ChatPresence])
 	require.Equal(t, jid, seen.Chat)
 	require.Contains(t, []string{other.LID(), "15550002"}, seen.Sender.User)
 	require.Equal(t, types.ChatPresenceMediaAudio, seen.Media)
@@ -113,7 +114,7 @@ func TestATokenMakesAContactTrusted(t *testing.T) {
 	s := newServer(t, "")
 	c, d, _, other := acquainted(t, s)
 	c.ErrorOnSubscribePresenceWithoutToken = true
-	ctx := within(t, 30*time.Second)
+	ctx := simtest.Within(t, 30*time.Second)
 	require.NoError(t, c.SendPresence(ctx, types.PresenceAvailable))
 	require.ErrorIs(t, c.SubscribePresence(ctx, jidOf("15550002")), whatsmeow.ErrNoPrivacyToken)
 	require.NoError(t, other.Trust(ctx, "15550001"))
@@ -121,6 +122,6 @@ func TestATokenMakesAContactTrusted(t *testing.T) {
 		return c.SubscribePresence(ctx, jidOf("15550002")) == nil
 	}, 10*time.Second, time.Millisecond)
 	require.NoError(t, d.WaitDrained(ctx))
-	require.True(t, waitEvent(c, anyOf[*events.Presence]).Unavailable)
+	require.True(t, waitEvent(c, simtest.AnyOf[*events.Presence]).Unavailable)
 	require.ErrorIs(t, other.Trust(ctx, "15559999"), simulator.ErrUnknownNumber)
 }

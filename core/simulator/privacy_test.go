@@ -11,18 +11,19 @@ import (
 	"go.mau.fi/whatsmeow/types/events"
 
 	"github.com/wildcathub/wildcat/core/simulator"
+	"github.com/wildcathub/wildcat/core/simulator/simtest"
 )
 
 func TestPrivacyIsSetOnOneDeviceAndKnownOnAll(t *testing.T) {
 	s := newServer(t, "")
-	owner := addPhone(t, s, "15550001")
+	owner := simtest.AddPhone(t, s, "15550001")
 	one, _ := paired(t, s, owner)
 	two, _ := paired(t, s, owner)
-	ctx := within(t, 30*time.Second)
+	ctx := simtest.Within(t, 30*time.Second)
 	require.Equal(t, types.PrivacySettingAll, two.GetPrivacySettings(ctx).LastSeen)
 	_, err := one.SetPrivacySetting(ctx, types.PrivacySettingTypeLastSeen, types.PrivacySettingContacts)
 	require.NoError(t, err)
-	told := waitEvent(two, anyOf[*events.PrivacySettings])
+	told := waitEvent(two, simtest.AnyOf[*events.PrivacySettings])
 	require.True(t, told.LastSeenChanged)
 	require.False(t, told.OnlineChanged)
 	require.Equal(t, types.PrivacySettingContacts, two.GetPrivacySettings(ctx).LastSeen)
@@ -42,7 +43,7 @@ func TestPrivacyIsSetOnOneDeviceAndKnownOnAll(t *testing.T) {
 	require.NoError(t, one.SetStatusMessage(ctx, "set by a companion"))
 	require.Equal(t, "set by a companion", owner.About())
 	require.NoError(t, owner.SetPrivacy(ctx, "status", "none"))
-	stranger := addPhone(t, s, "15550002")
+	stranger := simtest.AddPhone(t, s, "15550002")
 	c, _ := paired(t, s, stranger)
 	info, err := c.GetUserInfo(ctx, []types.JID{jidOf("15550001")})
 	require.NoError(t, err)
@@ -51,14 +52,14 @@ func TestPrivacyIsSetOnOneDeviceAndKnownOnAll(t *testing.T) {
 
 func TestNothingArrivesFromABlockedNumber(t *testing.T) {
 	s := newServer(t, "")
-	owner, pest := addPhone(t, s, "15550001"), addPhone(t, s, "15550002")
+	owner, pest := simtest.AddPhone(t, s, "15550001"), simtest.AddPhone(t, s, "15550002")
 	c, _ := paired(t, s, owner)
 	two, _ := paired(t, s, owner)
-	ctx := within(t, 30*time.Second)
+	ctx := simtest.Within(t, 30*time.Second)
 	list, err := c.UpdateBlocklist(ctx, jidOf("15550002"), events.BlocklistChangeActionBlock)
 	require.NoError(t, err)
 	require.Equal(t, []types.JID{jidOf("15550002")}, list.JIDs)
-	told := waitEvent(two, anyOf[*events.Blocklist])
+	told := waitEvent(two, simtest.AnyOf[*events.Blocklist])
 	require.Equal(t, []events.BlocklistChange{{JID: jidOf("15550002"), Action: events.BlocklistChangeActionBlock}}, told.Changes)
 	require.Equal(t, list.DHash, told.DHash)
 	require.Equal(t, []string{"15550002"}, owner.Blocked())
@@ -82,18 +83,18 @@ func TestNothingArrivesFromABlockedNumber(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "sorry", received[0].Text)
 	require.Empty(t, owner.TypingOf("15550002"))
-	two.forgetEvents()
+	two.Forget()
 	require.NoError(t, owner.Block(ctx, "15550002"))
-	require.Equal(t, events.BlocklistChangeActionBlock, waitEvent(two, anyOf[*events.Blocklist]).Changes[0].Action)
+	require.Equal(t, events.BlocklistChangeActionBlock, waitEvent(two, simtest.AnyOf[*events.Blocklist]).Changes[0].Action)
 }
 
 func TestWhatANumberAllowsSurvivesARestart(t *testing.T) {
 	dir := t.TempDir()
-	first, err := simulator.New(simulator.Options{Dir: dir, Root: &root})
+	first, err := simulator.New(simulator.Options{Dir: dir, Root: simtest.Root()})
 	require.NoError(t, err)
-	owner := addPhone(t, first, "15550001")
-	addPhone(t, first, "15550002")
-	ctx := within(t, 30*time.Second)
+	owner := simtest.AddPhone(t, first, "15550001")
+	simtest.AddPhone(t, first, "15550002")
+	ctx := simtest.Within(t, 30*time.Second)
 	require.NoError(t, owner.SetPrivacy(ctx, "last", "none"))
 	require.NoError(t, owner.Block(ctx, "15550002"))
 	require.NoError(t, owner.Block(ctx, "15559999"))

@@ -7,20 +7,21 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/wildcathub/wildcat/core/simulator"
+	"github.com/wildcathub/wildcat/core/simulator/simtest"
 )
 
 func TestAPhoneAnswersByItselfAlsoAfterARestart(t *testing.T) {
 	dir := t.TempDir()
 	s, err := simulator.New(simulator.Options{Dir: dir})
 	require.NoError(t, err)
-	bot := addPhone(t, s, "15550001")
+	bot := simtest.AddPhone(t, s, "15550001")
 	require.ErrorIs(t, bot.SetReplies([]simulator.Reply{{Pattern: "(", Text: "x"}}), simulator.ErrReply)
 	rules := []simulator.Reply{
 		{Pattern: `(?i)^order (?P<what>\w+)`, Text: "one ${what} for $$5"},
 		{Pattern: `order`, Text: "of what?"},
 	}
 	require.NoError(t, bot.SetReplies(rules))
-	addPhone(t, s, "15550002")
+	simtest.AddPhone(t, s, "15550002")
 	require.NoError(t, s.Close())
 
 	s = newServer(t, dir)
@@ -29,7 +30,7 @@ func TestAPhoneAnswersByItselfAlsoAfterARestart(t *testing.T) {
 	for i, c := range []struct{ text, answer string }{{"Order tea, please", "one tea for $5"}, {"order", "of what?"}} {
 		id, err := ann.SendText(t.Context(), "15550001", c.text)
 		require.NoError(t, err)
-		got, err := ann.WaitReceived(within(t, 10*time.Second), i+1)
+		got, err := ann.WaitReceived(simtest.Within(t, 10*time.Second), i+1)
 		require.NoError(t, err)
 		require.Equal(t, c.answer, got[i].Text)
 		require.Equal(t, id, got[i].Quoted)

@@ -22,18 +22,19 @@ import (
 
 	"github.com/wildcathub/wildcat/core/simulator"
 	"github.com/wildcathub/wildcat/core/simulator/control"
+	"github.com/wildcathub/wildcat/core/simulator/simtest"
 )
 
 func TestAnotherServerOverTheSameFolderGoesOnWhereTheFirstStopped(t *testing.T) {
 	dir := t.TempDir()
-	first, err := simulator.New(simulator.Options{Dir: dir, Root: &root})
+	first, err := simulator.New(simulator.Options{Dir: dir, Root: simtest.Root()})
 	require.NoError(t, err)
 	require.NoError(t, first.Start("127.0.0.1:0"))
 	_, err = simulator.New(simulator.Options{Dir: dir})
 	require.ErrorIs(t, err, simulator.ErrDirInUse)
-	ctx := within(t, 60*time.Second)
-	c, d := paired(t, first, addPhone(t, first, "15550001"))
-	addPhone(t, first, "15550002")
+	ctx := simtest.Within(t, 60*time.Second)
+	c, d := paired(t, first, simtest.AddPhone(t, first, "15550001"))
+	simtest.AddPhone(t, first, "15550002")
 	c.send("15550002", "one")
 	_, err = first.Phone("15550002").SendText(ctx, "15550001", "two")
 	require.NoError(t, err)
@@ -66,7 +67,7 @@ func TestAnotherServerOverTheSameFolderGoesOnWhereTheFirstStopped(t *testing.T) 
 
 // serveUntilKilled is what this test's executable does as a child.
 func serveUntilKilled(dir, addr string) {
-	s, err := simulator.New(simulator.Options{Dir: dir, Root: &root, Control: control.Handler})
+	s, err := simulator.New(simulator.Options{Dir: dir, Root: simtest.Root(), Control: control.Handler})
 	if err == nil {
 		err = s.Start(addr)
 	}
@@ -173,7 +174,7 @@ func TestAKilledServerLosesNothingThatItAcknowledged(t *testing.T) {
 	p.call("POST", "/sandbox/phones/15550001/scan", map[string]string{"qr": (<-qr).Code}, nil)
 	for range qr {
 	}
-	waitEvent(c, anyOf[*events.Connected])
+	waitEvent(c, simtest.AnyOf[*events.Connected])
 	c.Disconnect()
 	c.renew(true)
 	require.NoError(t, c.Connect())
@@ -198,9 +199,9 @@ func TestAKilledServerLosesNothingThatItAcknowledged(t *testing.T) {
 		c.renew(true)
 		p.kill()
 		p.start()
-		c.forgetEvents()
+		c.Forget()
 		require.NoError(t, c.Connect())
-		waitEvent(c, anyOf[*events.Connected])
+		waitEvent(c, simtest.AnyOf[*events.Connected])
 	}
 	want := make([]string, total)
 	for i := range want {

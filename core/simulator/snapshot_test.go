@@ -12,6 +12,7 @@ import (
 	"go.mau.fi/whatsmeow/types/events"
 
 	"github.com/wildcathub/wildcat/core/simulator"
+	"github.com/wildcathub/wildcat/core/simulator/simtest"
 )
 
 func snapshotOf(t testing.TB, s *simulator.Server) []byte {
@@ -27,8 +28,8 @@ func TestPairedDevicesGoOnOnAServerThatWasRestoredFromASnapshot(t *testing.T) {
 			t.Run(from+" to "+into, func(t *testing.T) {
 				dir := map[string]string{"memory": "", "folder": t.TempDir()}[from]
 				first := newServer(t, dir)
-				ctx := within(t, 60*time.Second)
-				owner, friend := addPhone(t, first, "15550001"), addPhone(t, first, "15550002")
+				ctx := simtest.Within(t, 60*time.Second)
+				owner, friend := simtest.AddPhone(t, first, "15550001"), simtest.AddPhone(t, first, "15550002")
 				c, d := paired(t, first, owner)
 				c.send("15550002", "one")
 				_, err := friend.WaitReceived(ctx, 1)
@@ -72,7 +73,7 @@ func TestPairedDevicesGoOnOnAServerThatWasRestoredFromASnapshot(t *testing.T) {
 				require.Equal(t, []string{d.JID().String(), "15550001@s.whatsapp.net"}, devices)
 				c.s = second
 				c.renew(true)
-				c.forgetEvents()
+				c.Forget()
 				require.NoError(t, c.Connect())
 				require.Equal(t, []string{"two", "waits 0", "waits 1", "waits 2", "waits 3", "waits 4"}, c.waitTexts(6))
 				c.send("15550002", "on the second")
@@ -89,8 +90,8 @@ func TestPairedDevicesGoOnOnAServerThatWasRestoredFromASnapshot(t *testing.T) {
 // phone holds in it was taken out of its queue, and the other way round.
 func TestASnapshotOfARunningServerIsOfOneInstant(t *testing.T) {
 	s := newServer(t, t.TempDir())
-	ctx := within(t, 60*time.Second)
-	owner, friend := addPhone(t, s, "15550001"), addPhone(t, s, "15550002")
+	ctx := simtest.Within(t, 60*time.Second)
+	owner, friend := simtest.AddPhone(t, s, "15550001"), simtest.AddPhone(t, s, "15550002")
 	c, _ := paired(t, s, owner)
 	const total = 200
 	done := make(chan struct{})
@@ -128,7 +129,7 @@ func TestASnapshotOfARunningServerIsOfOneInstant(t *testing.T) {
 
 func TestWhatIsNoWholeSnapshotIsRefused(t *testing.T) {
 	s := newServer(t, "")
-	addPhone(t, s, "15550001")
+	simtest.AddPhone(t, s, "15550001")
 	whole := snapshotOf(t, s)
 	flipped := bytes.Clone(whole)
 	flipped[len(flipped)/2] ^= 1
@@ -149,9 +150,9 @@ func TestWhatIsNoWholeSnapshotIsRefused(t *testing.T) {
 
 func TestAMemoryServerThatIsClosedTakesNothing(t *testing.T) {
 	s := newServer(t, "")
-	addPhone(t, s, "15550001")
+	simtest.AddPhone(t, s, "15550001")
 	c, _ := paired(t, s, s.Phone("15550001"))
-	waitEvent(c, anyOf[*events.Connected])
+	waitEvent(c, simtest.AnyOf[*events.Connected])
 	require.NoError(t, s.Close())
 	_, err := s.Phone("15550001").SendText(t.Context(), "15550001", "late")
 	require.Error(t, err)

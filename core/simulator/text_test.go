@@ -10,15 +10,16 @@ import (
 	"go.mau.fi/whatsmeow/types/events"
 
 	"github.com/wildcathub/wildcat/core/simulator"
+	"github.com/wildcathub/wildcat/core/simulator/simtest"
 )
 
 func TestAClientPairsLogsInAndExchangesTextWithAPhone(t *testing.T) {
 	s := newServer(t, t.TempDir())
-	owner, stranger := addPhone(t, s, "15550001"), addPhone(t, s, "15550002")
+	owner, stranger := simtest.AddPhone(t, s, "15550001"), simtest.AddPhone(t, s, "15550002")
 	c, d := paired(t, s, owner)
 	require.Equal(t, c.Store.GetJID(), d.JID())
 	require.Equal(t, c.Store.GetLID(), d.LID())
-	ctx := within(t, 30*time.Second)
+	ctx := simtest.Within(t, 30*time.Second)
 
 	id, err := stranger.SendText(ctx, "15550001", "hello")
 	require.NoError(t, err)

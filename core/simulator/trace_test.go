@@ -12,11 +12,12 @@ import (
 	"go.mau.fi/whatsmeow/types/events"
 
 	"github.com/wildcathub/wildcat/core/simulator"
+	"github.com/wildcathub/wildcat/core/simulator/simtest"
 )
 
 func TestTheTraceShowsStanzasAndNoCiphertext(t *testing.T) {
 	s, c, d, stranger := faulty(t)
-	ctx := within(t, 10*time.Second)
+	ctx := simtest.Within(t, 10*time.Second)
 	id, err := stranger.SendText(ctx, "15550001", "hello")
 	require.NoError(t, err)
 	c.waitTexts(1)
@@ -47,8 +48,8 @@ func TestTheTraceShowsStanzasAndNoCiphertext(t *testing.T) {
 
 func TestTheTraceIsBoundedFilteredAndOffUntilAsked(t *testing.T) {
 	s := newServer(t, "")
-	first, d := paired(t, s, addPhone(t, s, "15550001"))
-	_, other := paired(t, s, addPhone(t, s, "15550002"))
+	first, d := paired(t, s, simtest.AddPhone(t, s, "15550001"))
+	_, other := paired(t, s, simtest.AddPhone(t, s, "15550002"))
 	all, err := s.Trace().Stanzas(simulator.TraceFilter{})
 	require.NoError(t, err)
 	require.Empty(t, all)
@@ -59,7 +60,7 @@ func TestTheTraceIsBoundedFilteredAndOffUntilAsked(t *testing.T) {
 		first.send("15550002", "x")
 	}
 	for _, dev := range []*simulator.Device{d, other} {
-		require.NoError(t, dev.WaitDrained(within(t, 10*time.Second)))
+		require.NoError(t, dev.WaitDrained(simtest.Within(t, 10*time.Second)))
 	}
 	all, err = s.Trace().Stanzas(simulator.TraceFilter{})
 	require.NoError(t, err)
@@ -77,7 +78,7 @@ func TestTheTraceIsBoundedFilteredAndOffUntilAsked(t *testing.T) {
 	s.Trace().Enable(0)
 	s.Trace().Enable(1000)
 	first.send("15550002", "x")
-	require.NoError(t, other.WaitDrained(within(t, 10*time.Second)))
+	require.NoError(t, other.WaitDrained(simtest.Within(t, 10*time.Second)))
 	for _, device := range []string{"15550001", d.JID().String(), d.LID().String()} {
 		mine, err := s.Trace().Stanzas(simulator.TraceFilter{Device: device, Direction: simulator.In})
 		require.NoError(t, err)
@@ -93,7 +94,7 @@ func TestTheTraceIsBoundedFilteredAndOffUntilAsked(t *testing.T) {
 
 func TestALiveViewThatIsSlowLosesStanzasAndCountsThem(t *testing.T) {
 	s := newServer(t, "")
-	c, d := paired(t, s, addPhone(t, s, "15550001"))
+	c, d := paired(t, s, simtest.AddPhone(t, s, "15550001"))
 	slow, err := s.Trace().Subscribe(simulator.TraceFilter{Device: "15550001"}, 1)
 	require.NoError(t, err)
 	quick, err := s.Trace().Subscribe(simulator.TraceFilter{Device: "15550001", Direction: simulator.In}, 1000)
@@ -101,7 +102,7 @@ func TestALiveViewThatIsSlowLosesStanzasAndCountsThem(t *testing.T) {
 	_, err = s.Trace().Subscribe(simulator.TraceFilter{Device: "?"}, 1)
 	require.Error(t, err)
 	c.again(d)
-	waitEvent(c, anyOf[*events.Connected])
+	waitEvent(c, simtest.AnyOf[*events.Connected])
 	require.Equal(t, "success", (<-slow.C).Tag)
 	require.Positive(t, slow.Dropped())
 	require.Equal(t, "iq", (<-quick.C).Tag)

@@ -8,15 +8,17 @@ import (
 
 	"go.mau.fi/whatsmeow/types"
 	"go.mau.fi/whatsmeow/types/events"
+
+	"github.com/wildcathub/wildcat/core/simulator/simtest"
 )
 
 func TestTheControlAPICallsAndPostsStatuses(t *testing.T) {
 	s := newServer(t, "")
 	api := newChecker(t, s)
-	ann := addPhone(t, s, "15550001")
-	addPhone(t, s, "15550002")
-	c := newClient(t, s)
-	c.pair(ann)
+	ann := simtest.AddPhone(t, s, "15550001")
+	simtest.AddPhone(t, s, "15550002")
+	c := simtest.NewClient(t, s)
+	c.Pair(ann)
 	do := func(method, path, in, want string) string {
 		t.Helper()
 		status, body := api.do(method, "/sandbox/"+path, in)
@@ -25,7 +27,7 @@ func TestTheControlAPICallsAndPostsStatuses(t *testing.T) {
 		return body
 	}
 	id := idOf(t, do("POST", "phones/15550002/calls", `{"to":"15550001","video":true}`, `"id"`))
-	offer := waitEvent(c, anyOf[*events.CallOffer])
+	offer := simtest.WaitEvent(t, &c.Inbox, simtest.AnyOf[*events.CallOffer])
 	require.Equal(t, id, offer.CallID)
 	do("GET", "phones/15550001/calls?wait=10s", "", `"state":"ringing"`)
 	require.NoError(t, c.RejectCall(t.Context(), offer.From, id))
@@ -33,14 +35,14 @@ func TestTheControlAPICallsAndPostsStatuses(t *testing.T) {
 	id = idOf(t, do("POST", "phones/15550002/calls", `{"to":"15550001"}`, `"id"`))
 	do("POST", "phones/15550001/calls/"+id, `{"action":"answer"}`, "{}")
 	do("POST", "phones/15550002/calls/"+id, `{"action":"end","reason":"timeout"}`, "{}")
-	waitEvent(c, anyOf[*events.CallTerminate])
+	simtest.WaitEvent(t, &c.Inbox, simtest.AnyOf[*events.CallTerminate])
 	status, body := call(t, s, "POST", "/sandbox/phones/15550002/calls/"+id, `{"action":"reject"}`)
 	require.Equal(t, 404, status, body)
 	require.Contains(t, body, "unknown_call")
 
 	do("POST", "phones/15550002/status-privacy", `{"kind":"whitelist","numbers":["15550001"]}`, "{}")
 	do("POST", "phones/15550002/send", `{"to":"status@broadcast","text":"at the beach"}`, `"id"`)
-	waitEvent(c, func(m *events.Message) bool {
+	simtest.WaitEvent(t, &c.Inbox, func(m *events.Message) bool {
 		return m.Info.Chat == types.StatusBroadcastJID && m.Message.GetExtendedTextMessage().GetText()+m.Message.GetConversation() == "at the beach"
 	})
 	do("GET", "newsletters", "", `"newsletters":[]`)
@@ -49,7 +51,7 @@ func TestTheControlAPICallsAndPostsStatuses(t *testing.T) {
 	var made struct{ JID string }
 	require.NoError(t, json.Unmarshal([]byte(body), &made))
 	do("POST", "phones/15550001/newsletters/"+made.JID+"/follow", `{"on":true}`, `"followers":["15550001","15550002"]`)
-	waitEvent(c, anyOf[*events.NewsletterJoin])
+	simtest.WaitEvent(t, &c.Inbox, simtest.AnyOf[*events.NewsletterJoin])
 	do("POST", "phones/15550001/newsletters/"+made.JID+"/follow", `{"on":false}`, `"followers":["15550002"]`)
 	status, body = api.do("POST", "/sandbox/phones/15550001/newsletters/none@newsletter/follow", `{"on":true}`)
 	require.Equal(t, 404, status, body)

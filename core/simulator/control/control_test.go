@@ -14,6 +14,7 @@ import (
 	"go.mau.fi/whatsmeow/types/events"
 
 	"github.com/wildcathub/wildcat/core/simulator"
+	"github.com/wildcathub/wildcat/core/simulator/simtest"
 )
 
 // call uses the control API as a program does.
@@ -42,7 +43,7 @@ func TestTheControlAPIPlaysAWholeConversation(t *testing.T) {
 	status, _ = api.do("POST", "/sandbox/phones", `{"number":"15550002","name":"Ben"}`)
 	require.Equal(t, 201, status)
 
-	c := newClient(t, s)
+	c := simtest.NewClient(t, s)
 	qr, err := c.GetQRChannel(t.Context())
 	require.NoError(t, err)
 	require.NoError(t, c.Connect())
@@ -52,17 +53,17 @@ func TestTheControlAPIPlaysAWholeConversation(t *testing.T) {
 	require.Equal(t, 200, status, body)
 	for range qr {
 	}
-	waitEvent(c, anyOf[*events.Connected])
+	simtest.WaitEvent(t, &c.Inbox, simtest.AnyOf[*events.Connected])
 
 	status, body = api.do("POST", "/sandbox/phones/15550002/send", `{"to":"15550001","text":"one"}`)
 	require.Equal(t, 200, status)
 	require.Contains(t, body, `"id":"3A`)
 	status, _ = api.do("POST", "/sandbox/send-batch", `{"messages":[{"from":"15550002","to":"15550001","text":"two"},{"from":"15550002","to":"15550001","text":"three"}]}`)
 	require.Equal(t, 200, status)
-	require.Equal(t, []string{"one", "two", "three"}, c.waitTexts(3))
+	require.Equal(t, []string{"one", "two", "three"}, c.WaitTexts(3))
 
-	c.send("15550002", "answer")
-	_, err = s.Phone("15550002").WaitReceived(within(t, 10*time.Second), 1)
+	c.Say("15550002", "answer")
+	_, err = s.Phone("15550002").WaitReceived(simtest.Within(t, 10*time.Second), 1)
 	require.NoError(t, err)
 	status, body = api.do("GET", "/sandbox/phones/15550002/received?after=0", "")
 	require.Equal(t, 200, status)
@@ -82,7 +83,7 @@ func TestTheControlAPIPlaysAWholeConversation(t *testing.T) {
 	require.Contains(t, body, `"online":true`)
 	status, _ = api.do("POST", "/sandbox/devices/15550001:1@s.whatsapp.net/cut", "")
 	require.Equal(t, 200, status)
-	waitEvent(c, anyOf[*events.Disconnected])
+	simtest.WaitEvent(t, &c.Inbox, simtest.AnyOf[*events.Disconnected])
 	status, body = api.do("GET", "/sandbox/stats", "")
 	require.Equal(t, 200, status)
 	require.Contains(t, body, `"last_ack_ns":1`)
@@ -91,12 +92,12 @@ func TestTheControlAPIPlaysAWholeConversation(t *testing.T) {
 	require.Equal(t, "{\"count\":0,\"violations\":[]}\n", body)
 	status, _ = api.do("POST", "/sandbox/phones/15550001/unlink", "")
 	require.Equal(t, 200, status)
-	waitEvent(c, anyOf[*events.LoggedOut])
+	simtest.WaitEvent(t, &c.Inbox, simtest.AnyOf[*events.LoggedOut])
 }
 
 func TestTheControlAPINamesItsErrors(t *testing.T) {
 	s := newServer(t, "")
-	addPhone(t, s, "15550001")
+	simtest.AddPhone(t, s, "15550001")
 	for _, c := range []struct {
 		method, path, body string
 		status             int

@@ -12,17 +12,18 @@ import (
 	"go.mau.fi/whatsmeow/types/events"
 
 	"github.com/wildcathub/wildcat/core/simulator"
+	"github.com/wildcathub/wildcat/core/simulator/simtest"
 )
 
 func TestTheControlAPIMakesFaultsAndShowsStanzas(t *testing.T) {
 	s := newServer(t, "")
 	api := newChecker(t, s)
-	ann, _ := addPhone(t, s, "15550001"), addPhone(t, s, "15550002")
+	ann, _ := simtest.AddPhone(t, s, "15550001"), simtest.AddPhone(t, s, "15550002")
 	status, body := api.do("POST", "/sandbox/trace", `{"keep":500}`)
 	require.Equal(t, 200, status)
 	require.Equal(t, "{\"keep\":500}\n", body)
-	c := newClient(t, s)
-	device := c.pair(ann).JID().String()
+	c := simtest.NewClient(t, s)
+	device := c.Pair(ann).JID().String()
 
 	// A message is held until it is released.
 	status, body = api.do("POST", "/sandbox/faults", `{"action":"hold","direction":"out","tag":"message","device":"15550001","id":"LATE1"}`)
@@ -30,7 +31,7 @@ func TestTheControlAPIMakesFaultsAndShowsStanzas(t *testing.T) {
 	require.Contains(t, body, `"id":1,`)
 	status, _ = api.do("POST", "/sandbox/phones/15550002/send", `{"to":"15550001","text":"late","id":"LATE1"}`)
 	require.Equal(t, 200, status)
-	_, err := s.WaitStanza(within(t, 10*time.Second), func(st simulator.Stanza) bool { return strings.HasPrefix(st.Fault, "hold") })
+	_, err := s.WaitStanza(simtest.Within(t, 10*time.Second), func(st simulator.Stanza) bool { return strings.HasPrefix(st.Fault, "hold") })
 	require.NoError(t, err)
 	status, body = api.do("GET", "/sandbox/faults", "")
 	require.Equal(t, 200, status)
@@ -38,7 +39,7 @@ func TestTheControlAPIMakesFaultsAndShowsStanzas(t *testing.T) {
 	status, body = api.do("POST", "/sandbox/faults/1/release", `{"order":"reversed"}`)
 	require.Equal(t, 200, status)
 	require.Equal(t, "{\"released\":1}\n", body)
-	require.Equal(t, []string{"late"}, c.waitTexts(1))
+	require.Equal(t, []string{"late"}, c.WaitTexts(1))
 	status, _ = api.do("DELETE", "/sandbox/faults/1", "")
 	require.Equal(t, 200, status)
 
@@ -46,14 +47,14 @@ func TestTheControlAPIMakesFaultsAndShowsStanzas(t *testing.T) {
 	status, _ = api.do("POST", "/sandbox/devices/"+device+"/inject",
 		`{"xml":"<chatstate from=\"15550002@s.whatsapp.net\"><composing media=\"audio\"/></chatstate>"}`)
 	require.Equal(t, 200, status)
-	waitEvent(c, func(e *events.ChatPresence) bool { return e.Sender.User == "15550002" })
+	simtest.WaitEvent(t, &c.Inbox, func(e *events.ChatPresence) bool { return e.Sender.User == "15550002" })
 
 	// A ban: the next login is refused.
 	status, body = api.do("POST", "/sandbox/devices/"+device+"/login-failure", `{"code":405,"times":1}`)
 	require.Equal(t, 201, status, body)
 	status, _ = api.do("POST", "/sandbox/devices/"+device+"/cut", "")
 	require.Equal(t, 200, status)
-	waitEvent(c, anyOf[*events.ClientOutdated])
+	simtest.WaitEvent(t, &c.Inbox, simtest.AnyOf[*events.ClientOutdated])
 	status, _ = api.do("DELETE", "/sandbox/faults", "")
 	require.Equal(t, 200, status)
 	_, body = api.do("GET", "/sandbox/faults", "")

@@ -7,16 +7,18 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"go.mau.fi/whatsmeow/types/events"
+
+	"github.com/wildcathub/wildcat/core/simulator/simtest"
 )
 
 func TestTheControlAPIManagesGroups(t *testing.T) {
 	s := newServer(t, "")
 	api := newChecker(t, s)
 	for _, n := range []string{"15550001", "15550002", "15550003", "15550004"} {
-		addPhone(t, s, n)
+		simtest.AddPhone(t, s, n)
 	}
-	c := newClient(t, s)
-	c.pair(s.Phone("15550001"))
+	c := simtest.NewClient(t, s)
+	c.Pair(s.Phone("15550001"))
 	status, body := api.do("POST", "/sandbox/phones/15550002/groups", `{"subject":"Team","members":["15550001"]}`)
 	require.Equal(t, 201, status, body)
 	var group struct{ JID string }
@@ -30,7 +32,7 @@ func TestTheControlAPIManagesGroups(t *testing.T) {
 		return body
 	}
 	do("/sandbox/phones/15550002/send", `{"to":"`+group.JID+`","text":"hello all"}`, `"id"`)
-	m := waitEvent(c, func(m *events.Message) bool { return m.Message.GetConversation() == "hello all" })
+	m := simtest.WaitEvent(t, &c.Inbox, func(m *events.Message) bool { return m.Message.GetConversation() == "hello all" })
 	require.Equal(t, group.JID, m.Info.Chat.String())
 	do(own+"/members", `{"action":"add","numbers":["15550003"]}`, `"number":"15550003","admin":false`)
 	do(own+"/members", `{"action":"promote","numbers":["15550003"]}`, `"number":"15550003","admin":true`)

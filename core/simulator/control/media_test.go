@@ -13,18 +13,20 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"go.mau.fi/whatsmeow/types/events"
+
+	"github.com/wildcathub/wildcat/core/simulator/simtest"
 )
 
 func TestTheControlAPISendsAndHandsOutFiles(t *testing.T) {
 	s := newServer(t, "")
 	api := newChecker(t, s)
-	ann, _ := addPhone(t, s, "15550001"), addPhone(t, s, "15550002")
-	c := newClient(t, s)
-	c.pair(ann)
+	ann, _ := simtest.AddPhone(t, s, "15550001"), simtest.AddPhone(t, s, "15550002")
+	c := simtest.NewClient(t, s)
+	c.Pair(ann)
 	data := base64.StdEncoding.EncodeToString([]byte("%PDF-1.4 tiny"))
 	status, body := api.do("POST", "/sandbox/phones/15550002/send", `{"to":"15550001","media":{"kind":"document","data":"`+data+`","name":"a \"b\".pdf","mime":"application/pdf","caption":"the bill"}}`)
 	require.Equal(t, 200, status, body)
-	m := waitEvent(c, func(m *events.Message) bool { return m.Info.ID == idOf(t, body) })
+	m := simtest.WaitEvent(t, &c.Inbox, func(m *events.Message) bool { return m.Info.ID == idOf(t, body) })
 	plain, err := c.Download(t.Context(), m.Message.GetDocumentWithCaptionMessage().GetMessage().GetDocumentMessage())
 	if err != nil { // whether it is wrapped is up to the phone
 		plain, err = c.Download(t.Context(), m.Message.GetDocumentMessage())
@@ -34,7 +36,7 @@ func TestTheControlAPISendsAndHandsOutFiles(t *testing.T) {
 	page := `<html><script>alert(1)</script></html>`
 	status, body = call(t, s, "POST", "/sandbox/phones/15550002/upload?to=15550001&kind=document&mime=text/html&name=page.html", page)
 	require.Equal(t, 200, status, body)
-	_, err = ann.WaitReceived(within(t, 10*time.Second), 2)
+	_, err = ann.WaitReceived(simtest.Within(t, 10*time.Second), 2)
 	require.NoError(t, err)
 
 	for path, want := range map[string]string{

@@ -10,6 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"go.mau.fi/whatsmeow/types/events"
+
+	"github.com/wildcathub/wildcat/core/simulator/simtest"
 )
 
 // idOf reads the id out of an answer.
@@ -24,10 +26,10 @@ func idOf(t *testing.T, body string) string {
 func TestTheControlAPISendsEveryKindAndChangesIt(t *testing.T) {
 	s := newServer(t, "")
 	api := newChecker(t, s)
-	shop := addPhone(t, s, "15550001")
-	addPhone(t, s, "15550002")
-	c := newClient(t, s)
-	c.pair(shop)
+	shop := simtest.AddPhone(t, s, "15550001")
+	simtest.AddPhone(t, s, "15550002")
+	c := simtest.NewClient(t, s)
+	c.Pair(shop)
 
 	send := func(path, body string) string {
 		t.Helper()
@@ -37,7 +39,7 @@ func TestTheControlAPISendsEveryKindAndChangesIt(t *testing.T) {
 	}
 	message := func(id string) *events.Message {
 		t.Helper()
-		return waitEvent(c, func(m *events.Message) bool { return m.Info.ID == id })
+		return simtest.WaitEvent(t, &c.Inbox, func(m *events.Message) bool { return m.Info.ID == id })
 	}
 	first := send("send", `{"to":"15550001","text":"hello @15550001","mentions":["15550001"],"forwarded":true,"id":"OWN1"}`)
 	require.Equal(t, "OWN1", first)
@@ -72,8 +74,8 @@ func TestTheControlAPISendsEveryKindAndChangesIt(t *testing.T) {
 
 	status, body = api.do("POST", "/sandbox/phones/15550002/replies", `{"replies":[{"pattern":"^echo (.*)$","reply":"$1!"}]}`)
 	require.Equal(t, 200, status)
-	c.send("15550002", "echo hi")
-	waitEvent(c, func(m *events.Message) bool { return m.Message.GetExtendedTextMessage().GetText() == "hi!" })
+	c.Say("15550002", "echo hi")
+	simtest.WaitEvent(t, &c.Inbox, func(m *events.Message) bool { return m.Message.GetExtendedTextMessage().GetText() == "hi!" })
 	status, again := api.do("GET", "/sandbox/phones/15550002/replies", "")
 	require.Equal(t, 200, status)
 	require.Equal(t, body, again)
@@ -81,7 +83,7 @@ func TestTheControlAPISendsEveryKindAndChangesIt(t *testing.T) {
 
 func TestReceivedWaitsForWhatComesAndNoLongerThanAsked(t *testing.T) {
 	s := newServer(t, "")
-	ann, ben := addPhone(t, s, "15550001"), addPhone(t, s, "15550002")
+	ann, ben := simtest.AddPhone(t, s, "15550001"), simtest.AddPhone(t, s, "15550002")
 	began := time.Now()
 	status, body := call(t, s, "GET", "/sandbox/phones/15550002/received?after=0&wait=50ms", "")
 	require.Equal(t, 200, status)
@@ -106,10 +108,10 @@ func TestReceivedWaitsForWhatComesAndNoLongerThanAsked(t *testing.T) {
 
 func TestTheControlAPIRefusesWhatNoPhoneCouldDo(t *testing.T) {
 	s := newServer(t, "")
-	ann, _ := addPhone(t, s, "15550001"), addPhone(t, s, "15550002")
+	ann, _ := simtest.AddPhone(t, s, "15550001"), simtest.AddPhone(t, s, "15550002")
 	id, err := ann.SendText(t.Context(), "15550002", "mine")
 	require.NoError(t, err)
-	_, err = s.Phone("15550002").WaitReceived(within(t, 10*time.Second), 1)
+	_, err = s.Phone("15550002").WaitReceived(simtest.Within(t, 10*time.Second), 1)
 	require.NoError(t, err)
 	for _, c := range []struct {
 		path, body string

@@ -14,11 +14,12 @@ import (
 
 	"github.com/wildcathub/wildcat/core/simulator"
 	"github.com/wildcathub/wildcat/core/simulator/control"
+	"github.com/wildcathub/wildcat/core/simulator/simtest"
 )
 
 func TestAClientPairsByCodeThroughTheControlAPI(t *testing.T) {
 	s := newServer(t, "")
-	addPhone(t, s, "15550001")
+	simtest.AddPhone(t, s, "15550001")
 	const path = "/sandbox/phones/15550001/enter-code"
 	refused := func(code string, status int, want string) {
 		t.Helper()
@@ -31,10 +32,10 @@ func TestAClientPairsByCodeThroughTheControlAPI(t *testing.T) {
 	status, body := call(t, s, "POST", "/sandbox/phones/15550001/spoil-link", `{"how":"nicely"}`)
 	require.Equal(t, 400, status, body)
 
-	c := newClient(t, s)
+	c := simtest.NewClient(t, s)
 	require.NoError(t, c.Connect())
-	waitEvent(c, anyOf[*events.QR])
-	code, err := c.PairPhone(within(t, 30*time.Second), "15550001", true, whatsmeow.PairClientChrome, "Chrome (Linux)")
+	simtest.WaitEvent(t, &c.Inbox, simtest.AnyOf[*events.QR])
+	code, err := c.PairPhone(simtest.Within(t, 30*time.Second), "15550001", true, whatsmeow.PairClientChrome, "Chrome (Linux)")
 	require.NoError(t, err)
 	wrong := "ABCD-EFGH"
 	if code == wrong {
@@ -44,17 +45,17 @@ func TestAClientPairsByCodeThroughTheControlAPI(t *testing.T) {
 	status, body = call(t, s, "POST", path, `{"code":"`+code+`"}`)
 	require.Equal(t, 200, status, body)
 	require.Contains(t, body, `"jid":"15550001:1@s.whatsapp.net"`)
-	waitEvent(c, anyOf[*events.Connected])
+	simtest.WaitEvent(t, &c.Inbox, simtest.AnyOf[*events.Connected])
 }
 
 func TestASpoiltLinkIsRefusedByTheClient(t *testing.T) {
 	s := newServer(t, "")
-	addPhone(t, s, "15550001")
+	simtest.AddPhone(t, s, "15550001")
 	status, body := call(t, s, "POST", "/sandbox/phones/15550001/spoil-link", `{"how":"signature"}`)
 	require.Equal(t, 200, status, body)
-	c := newClient(t, s)
+	c := simtest.NewClient(t, s)
 	require.NoError(t, c.Connect())
-	qr := waitEvent(c, anyOf[*events.QR]).Codes[0]
+	qr := simtest.WaitEvent(t, &c.Inbox, simtest.AnyOf[*events.QR]).Codes[0]
 	status, body = call(t, s, "POST", "/sandbox/phones/15550001/scan", `{"qr":"`+qr+`"}`)
 	require.Equal(t, 409, status)
 	require.Contains(t, body, "signature-mismatch")
@@ -62,7 +63,7 @@ func TestASpoiltLinkIsRefusedByTheClient(t *testing.T) {
 
 func TestASnapshotIsTakenOverHTTP(t *testing.T) {
 	s := newServer(t, "")
-	addPhone(t, s, "15550001")
+	simtest.AddPhone(t, s, "15550001")
 	status, body := call(t, s, http.MethodGet, "/sandbox/snapshot", "")
 	require.Equal(t, 200, status)
 	restored, err := simulator.New(simulator.Options{Snapshot: strings.NewReader(body), Control: control.Handler})

@@ -10,14 +10,16 @@ import (
 
 	"go.mau.fi/whatsmeow/types"
 	"go.mau.fi/whatsmeow/types/events"
+
+	"github.com/wildcathub/wildcat/core/simulator/simtest"
 )
 
 func TestTheControlAPIChangesWhatAPhoneShows(t *testing.T) {
 	s := newServer(t, "")
 	api := newChecker(t, s)
-	ann, ben := addPhone(t, s, "15550001"), addPhone(t, s, "15550002")
-	c := newClient(t, s)
-	c.pair(ann)
+	ann, ben := simtest.AddPhone(t, s, "15550001"), simtest.AddPhone(t, s, "15550002")
+	c := simtest.NewClient(t, s)
+	c.Pair(ann)
 	do := func(method, path, in, want string) {
 		t.Helper()
 		status, body := api.do(method, "/sandbox/phones/"+path, in)
@@ -43,9 +45,9 @@ func TestTheControlAPIChangesWhatAPhoneShows(t *testing.T) {
 	require.Equal(t, 404, status)
 
 	do("POST", "15550001/contacts", `{"number":"15550002","full_name":"Ben Brook","first_name":"Ben"}`, "{}")
-	waitEvent(c, func(e *events.Contact) bool { return e.Action.GetFullName() == "Ben Brook" })
+	simtest.WaitEvent(t, &c.Inbox, func(e *events.Contact) bool { return e.Action.GetFullName() == "Ben Brook" })
 	do("POST", "15550001/chat-settings", `{"chat":"15550002","muted":true,"archived":false,"pinned":true,"read":true}`, `"pinned":true`)
-	waitEvent(c, anyOf[*events.Pin])
+	simtest.WaitEvent(t, &c.Inbox, simtest.AnyOf[*events.Pin])
 	do("GET", "15550001/chat-settings?chat=15550002", "", `"muted":true`)
 	do("POST", "15550001/block", `{"number":"15550002","on":true}`, "{}")
 	do("GET", "15550001", "", `"blocked":["15550002"]`)
@@ -58,22 +60,22 @@ func TestTheControlAPIChangesWhatAPhoneShows(t *testing.T) {
 	do("POST", "15550002/profile", `{"privacy":{"last":"all"}}`, `"last":"all"`)
 	do("POST", "15550002/presence", `{"available":true}`, "{}")
 	do("POST", "15550002/typing", `{"to":"15550001","state":"recording"}`, "{}")
-	waitEvent(c, func(e *events.ChatPresence) bool { return e.Media == types.ChatPresenceMediaAudio })
+	simtest.WaitEvent(t, &c.Inbox, func(e *events.ChatPresence) bool { return e.Media == types.ChatPresenceMediaAudio })
 	do("GET", "15550001/presence?of=15550002", "", `"available":`)
 
 	id, err := ben.SendText(t.Context(), "15550001", "old")
 	require.NoError(t, err)
-	waitEvent(c, func(m *events.Message) bool { return m.Info.ID == id })
+	simtest.WaitEvent(t, &c.Inbox, func(m *events.Message) bool { return m.Info.ID == id })
 	do("POST", "15550001/star", `{"chat":"15550002","id":"`+id+`","on":true}`, "{}")
-	waitEvent(c, func(e *events.Star) bool { return e.MessageID == id })
+	simtest.WaitEvent(t, &c.Inbox, func(e *events.Star) bool { return e.MessageID == id })
 	do("POST", "15550001/history", `{"limit":5,"inline":true}`, "{}")
-	waitEvent(c, func(h *events.HistorySync) bool {
+	simtest.WaitEvent(t, &c.Inbox, func(h *events.HistorySync) bool {
 		return len(h.Data.GetConversations()) > 0 && len(h.Data.GetConversations()[0].GetMessages()) > 0
 	})
 	do("POST", "15550002/forget-sessions", "", "{}")
 	id, err = ben.SendText(t.Context(), "15550001", "after a restore")
 	require.NoError(t, err)
-	waitEvent(c, func(m *events.Message) bool { return m.Info.ID == id })
+	simtest.WaitEvent(t, &c.Inbox, func(m *events.Message) bool { return m.Info.ID == id })
 
 	for _, r := range []struct {
 		path, body string

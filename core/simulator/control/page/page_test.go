@@ -7,10 +7,12 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/wildcathub/wildcat/core/simulator"
+	"github.com/wildcathub/wildcat/core/simulator/simtest"
 )
 
 // fetch is a request as a browser makes it, without following redirects.
@@ -73,7 +75,7 @@ func TestThePageLoadsNothingButItselfAndShowsTextAsText(t *testing.T) {
 	ben := addPhone(t, s, "15550002", "Ben")
 	id, err := ben.SendText(t.Context(), "15550001", hostile)
 	require.NoError(t, err)
-	_, err = ann.WaitReceived(within(t), 1)
+	_, err = ann.WaitReceived(simtest.Within(t, 30*time.Second), 1)
 	require.NoError(t, err)
 	_, err = ann.React(t.Context(), "15550002", id, hostile)
 	require.NoError(t, err)

@@ -10,17 +10,19 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/proto"
 
-	"go.mau.fi/whatsmeow/proto/waE2E"
 	"go.mau.fi/whatsmeow"
+	"go.mau.fi/whatsmeow/proto/waE2E"
 	"go.mau.fi/whatsmeow/types"
 	"go.mau.fi/whatsmeow/types/events"
 
 	"github.com/wildcathub/wildcat/core/simulator"
+	"github.com/wildcathub/wildcat/core/simulator/simtest"
 )
 
 // hostile is a text that would run, were it not shown as text.
@@ -37,9 +39,9 @@ func TestAPersonPlaysThePhones(t *testing.T) {
 	b.set(`.phones input[name=number]`, "+1 555-0001")
 	b.fill(`.phones input[name=name]`, "Corner Shop", `.phones form button`)
 	b.sees(".owner h1", "Corner Shop")
-	c := newClient(t, s)
-	b.fill(`textarea[name=qr]`, c.showQR(), `form[action$="/scan"] button`)
-	waitEvent(c, anyOf[*events.Connected])
+	c := simtest.NewClient(t, s)
+	b.fill(`textarea[name=qr]`, c.ShowQR(), `form[action$="/scan"] button`)
+	simtest.WaitEvent(t, &c.Inbox, simtest.AnyOf[*events.Connected])
 	b.sees(".device", "online")
 	b.sees(".stanza", "success")
 	b.shot("linked")
@@ -52,36 +54,36 @@ func TestAPersonPlaysThePhones(t *testing.T) {
 	b.fill(`form[action$="/open"] input[name=chat]`, "15550001", `form[action$="/open"] button`)
 	b.fill(`.composer textarea`, hostile, `.composer button`)
 	b.sees(".own .text", hostile)
-	first := waitEvent(c, func(m *events.Message) bool { return m.Info.Sender.User == "15550002" })
+	first := simtest.WaitEvent(t, &c.Inbox, func(m *events.Message) bool { return m.Info.Sender.User == "15550002" })
 	require.Equal(t, hostile, first.Message.GetConversation())
 	b.sees(".ticks.delivered", "✓✓")
 	require.NoError(t, c.MarkRead(t.Context(), []types.MessageID{first.Info.ID}, first.Info.Timestamp, first.Info.Chat, first.Info.Sender))
 	b.sees(".ticks.read", "✓✓")
 
 	// The client answers; the page shows it without being asked. It is answered, with a quote.
-	answer := c.say("15550002", "We are open until six.")
+	answer := c.Say("15550002", "We are open until six.")
 	b.sees(".message:not(.own) .text", "open until six")
 	b.press(`#m-` + answer + ` .menu a`)
 	b.sees(".composer .about", "open until six")
 	b.fill(`.composer textarea`, "Thaks, see you", `.composer button`)
 	b.sees(".own blockquote", "open until six")
-	quoting := waitEvent(c, func(m *events.Message) bool { return m.Message.GetExtendedTextMessage().GetText() == "Thaks, see you" })
+	quoting := simtest.WaitEvent(t, &c.Inbox, func(m *events.Message) bool { return m.Message.GetExtendedTextMessage().GetText() == "Thaks, see you" })
 	require.Equal(t, answer, quoting.Message.GetExtendedTextMessage().GetContextInfo().GetStanzaID())
 	b.press(`#m-` + quoting.Info.ID + ` a[href*="edit="]`)
 	b.fill(`.composer textarea`, "Thanks, see you", `.composer button`)
 	b.sees(".own .meta", "edited")
-	waitEvent(c, func(m *events.Message) bool { return m.IsEdit })
+	simtest.WaitEvent(t, &c.Inbox, func(m *events.Message) bool { return m.IsEdit })
 	b.press(`#m-` + answer + ` button[value="👍"]`)
 	b.sees(".emojis", "👍")
-	waitEvent(c, func(m *events.Message) bool { return m.Message.GetReactionMessage().GetText() == "👍" })
+	simtest.WaitEvent(t, &c.Inbox, func(m *events.Message) bool { return m.Message.GetReactionMessage().GetText() == "👍" })
 
 	// A poll of the client is voted in; a picture, a sound and a file are sent.
-	poll, err := c.SendMessage(within(t), types.NewJID("15550002", types.DefaultUserServer), c.BuildPollCreation("Tea or coffee?", []string{"Tea", "Coffee"}, 1))
+	poll, err := c.SendMessage(simtest.Within(t, 30*time.Second), types.NewJID("15550002", types.DefaultUserServer), c.BuildPollCreation("Tea or coffee?", []string{"Tea", "Coffee"}, 1))
 	require.NoError(t, err)
 	b.sees(".poll", "Coffee")
 	b.press(`#m-` + poll.ID + ` .option[value="Coffee"]`)
 	b.sees(".option.mine", "Coffee")
-	vote := waitEvent(c, func(m *events.Message) bool { return m.Message.GetPollUpdateMessage() != nil })
+	vote := simtest.WaitEvent(t, &c.Inbox, func(m *events.Message) bool { return m.Message.GetPollUpdateMessage() != nil })
 	chosen, err := c.DecryptPollVote(t.Context(), vote)
 	require.NoError(t, err)
 	require.Len(t, chosen.GetSelectedOptions(), 1)
@@ -91,7 +93,7 @@ func TestAPersonPlaysThePhones(t *testing.T) {
 	}
 	b.attach(filepath.Join(dir, "beach.png"), "Look, the beach!")
 	b.until(`(i => i && i.complete && i.naturalWidth > 0)(document.querySelector(".bubble img.image"))`)
-	sent := waitEvent(c, func(m *events.Message) bool { return m.Message.GetImageMessage() != nil })
+	sent := simtest.WaitEvent(t, &c.Inbox, func(m *events.Message) bool { return m.Message.GetImageMessage() != nil })
 	plain, err := c.Download(t.Context(), sent.Message.GetImageMessage())
 	require.NoError(t, err)
 	require.True(t, bytes.Equal(picture(t), plain))
@@ -109,7 +111,7 @@ func TestAPersonPlaysThePhones(t *testing.T) {
 	b.press(`#m-` + typo + ` form[action$="/revoke"] button`)
 	b.sees(".gone .text", "deleted")
 	b.gone(".text", "not meant for you")
-	waitEvent(c, func(m *events.Message) bool {
+	simtest.WaitEvent(t, &c.Inbox, func(m *events.Message) bool {
 		return m.Message.GetProtocolMessage().GetType() == waE2E.ProtocolMessage_REVOKE
 	})
 	b.shot("chat-end")
@@ -124,9 +126,9 @@ func TestAPersonEntersAPairingCode(t *testing.T) {
 	s := newServer(t)
 	b := newBrowser(t, s.URL())
 	addPhone(t, s, "15550001", "Corner Shop")
-	c := newClient(t, s)
-	c.showQR() // whatsmeow asks for a code once it was offered one to scan
-	code, err := c.PairPhone(within(t), "15550001", true, whatsmeow.PairClientChrome, "Chrome (Linux)")
+	c := simtest.NewClient(t, s)
+	c.ShowQR() // whatsmeow asks for a code once it was offered one to scan
+	code, err := c.PairPhone(simtest.Within(t, 30*time.Second), "15550001", true, whatsmeow.PairClientChrome, "Chrome (Linux)")
 	require.NoError(t, err)
 	b.open("/sandbox/ui/phones/15550001")
 	b.fill(`input[name=code]`, "AAAA-AAAA", `form[action$="/enter-code"] button`)
@@ -134,7 +136,7 @@ func TestAPersonEntersAPairingCode(t *testing.T) {
 	b.shot("wrong-code")
 	b.open("/sandbox/ui/phones/15550001")
 	b.fill(`input[name=code]`, code, `form[action$="/enter-code"] button`)
-	waitEvent(c, anyOf[*events.Connected])
+	simtest.WaitEvent(t, &c.Inbox, simtest.AnyOf[*events.Connected])
 	b.sees(".device", "online")
 	b.shot("code-entered")
 }
@@ -145,11 +147,11 @@ func TestAPersonPlaysGroupsAndTroubles(t *testing.T) {
 	addPhone(t, s, "15550002", "Ann Abel")
 	addPhone(t, s, "15550003", "Ben Brook")
 	b := newBrowser(t, s.URL())
-	c := newClient(t, s)
-	qr := c.showQR()
-	_, err := shop.LinkQR(within(t), qr)
+	c := simtest.NewClient(t, s)
+	qr := c.ShowQR()
+	_, err := shop.LinkQR(simtest.Within(t, 30*time.Second), qr)
 	require.NoError(t, err)
-	waitEvent(c, anyOf[*events.Connected])
+	simtest.WaitEvent(t, &c.Inbox, simtest.AnyOf[*events.Connected])
 
 	// A group: made, written to, and managed.
 	b.open("/sandbox/ui/phones/15550002")
@@ -157,8 +159,8 @@ func TestAPersonPlaysGroupsAndTroubles(t *testing.T) {
 	b.fill(`form[action$="/groups"] textarea`, "15550001, 15550003", `form[action$="/groups"] button`)
 	b.sees(".with h2", "Street party")
 	b.fill(`.composer textarea`, "Who brings the chairs?", `.composer button`)
-	m := waitEvent(c, func(m *events.Message) bool { return m.Message.GetConversation() == "Who brings the chairs?" })
-	_, err = c.SendMessage(within(t), m.Info.Chat, &waE2E.Message{Conversation: proto.String("The shop has twelve.")})
+	m := simtest.WaitEvent(t, &c.Inbox, func(m *events.Message) bool { return m.Message.GetConversation() == "Who brings the chairs?" })
+	_, err = c.SendMessage(simtest.Within(t, 30*time.Second), m.Info.Chat, &waE2E.Message{Conversation: proto.String("The shop has twelve.")})
 	require.NoError(t, err)
 	b.sees(".author", "Corner Shop")
 	b.run(`document.querySelector(".panel").open = true`)
@@ -176,11 +178,11 @@ func TestAPersonPlaysGroupsAndTroubles(t *testing.T) {
 	// The line breaks, a ban comes, and the client is unlinked.
 	b.open("/sandbox/ui/phones/15550001")
 	b.press(`.device button[value=cut]`)
-	waitEvent(c, anyOf[*events.Disconnected])
+	simtest.WaitEvent(t, &c.Inbox, simtest.AnyOf[*events.Disconnected])
 	b.sees(".device", "online")
 	b.set(`.device select`, "login-402")
 	b.press(`.device button[value=code]`)
-	ban := waitEvent(c, anyOf[*events.TemporaryBan])
+	ban := simtest.WaitEvent(t, &c.Inbox, simtest.AnyOf[*events.TemporaryBan])
 	require.Equal(t, events.TempBanBlockedByUsers, ban.Code)
 	b.sees(".stanza", "failure")
 	b.shot("banned")

@@ -1,0 +1,58 @@
+// Package simtest holds what the tests of the simulator and of its control share: servers
+// that are checked when they close, and an unmodified client that waits for its events.
+package simtest
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+	_ "modernc.org/sqlite" // the driver named "sqlite"
+
+	"go.mau.fi/whatsmeow/store/sqlstore"
+	waLog "go.mau.fi/whatsmeow/util/log"
+
+	"github.com/wildcathub/wildcat/core/simulator"
+)
+
+// Run runs the tests of a package and looks for goroutines that they left. Two of whatsmeow's
+// are excused: a client that disconnects while a frame waits for its handler keeps the one
+// that read it, and a client that was sent history keeps one for good.
+func Run(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("go.mau.fi/whatsmeow/socket.(*FrameSocket).frameComplete"),
+		goleak.IgnoreTopFunction("go.mau.fi/whatsmeow.(*Client).handleHistorySyncNotificationLoop"))
+}
+
+// Root is shared by all servers of a test process: what whatsmeow trusts is the process's.
+func Root() *[32]byte { return &[32]byte{8: 7, 31: 64} }
+
+// Serve starts a server; its invariants are checked when the test ends. A root is set.
+func Serve(t testing.TB, opts simulator.Options) *simulator.Server {
+	t.Helper()
+	opts.Root = Root()
+	s, err := simulator.New(opts)
+	require.NoError(t, err)
+	require.NoError(t, s.Start("127.0.0.1:0"))
+	t.Cleanup(func() {
+		require.NoError(t, s.Close())
+		s.Verify(t)
+	})
+	return s
+}
+
+// AddPhone adds a phone with a name that is made of its number.
+func AddPhone(t testing.TB, s *simulator.Server, number string) *simulator.Phone {
+	t.Helper()
+	p, err := s.AddPhone(number, "Name of "+number)
+	require.NoError(t, err)
+	return p
+}
+
+// OpenKeys opens whatsmeow's own store in a file.
+func OpenKeys(t testing.TB, path string) *sqlstore.Container {
+	t.Helper()
+	db, err := sqlstore.New(t.Context(), "sqlite", "file:"+path+
+		"?_pragma=foreign_keys(1)&_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_txlock=immediate", waLog.Noop)
+	require.NoError(t, err)
+	return db
+}
