@@ -15,12 +15,14 @@ import (
 	"github.com/wildcathub/wildcat/core/simulator"
 )
 
-// Run runs the tests of a package and looks for goroutines that they left. Two of whatsmeow's
-// are excused: a client that disconnects while a frame waits for its handler keeps the one
-// that read it, and a client that was sent history keeps one for good.
+// Run runs the tests of a package and looks for goroutines that they left. Three of
+// whatsmeow's are excused: a client that disconnects while a frame waits for its handler keeps
+// the one that read it, a client that was sent history keeps one for good, and one that was
+// handed a key asks for the app state under no context of the client's, and waits over a minute.
 func Run(m *testing.M) {
 	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("go.mau.fi/whatsmeow/socket.(*FrameSocket).frameComplete"),
-		goleak.IgnoreTopFunction("go.mau.fi/whatsmeow.(*Client).handleHistorySyncNotificationLoop"))
+		goleak.IgnoreTopFunction("go.mau.fi/whatsmeow.(*Client).handleHistorySyncNotificationLoop"),
+		goleak.IgnoreAnyFunction("go.mau.fi/whatsmeow.(*Client).handleAppStateSyncKeyShare"))
 }
 
 // Root is shared by all servers of a test process: what whatsmeow trusts is the process's.
