@@ -129,6 +129,7 @@ func (o *owner) prolong() {
 		}
 	default:
 		o.log.Warn("account's lease was not renewed", "err", err)
+		o.m.storage.doubt()
 	}
 	o.renew = o.m.deps.Clock.After(o.m.cfg.renew())
 }
@@ -137,6 +138,7 @@ func (o *owner) prolong() {
 // take it any moment. This one takes it again if it is free once the database answers.
 func (o *owner) expired() {
 	o.log.Error("account's lease runs out, letting go of it")
+	o.m.park(o)
 	o.gone = true
 }
 
@@ -149,6 +151,9 @@ func (o *owner) release() {
 		return
 	}
 	o.lost()
+	if o.m.storage.outage() != nil {
+		return // it runs out by itself
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 	defer cancel()
 	if err := o.m.deps.Store.ReleaseLease(ctx, l); err != nil {

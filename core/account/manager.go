@@ -42,6 +42,8 @@ type Config struct {
 type Store interface {
 	store.Accounts
 	store.Leases
+	// Ping fails if nothing can be written.
+	Ping(ctx context.Context) error
 }
 
 // Devices keeps the keys, as *devices.Container does.
@@ -62,7 +64,9 @@ type Outbox interface {
 // Deps is what the program passes in. The functions may be nil unless said otherwise,
 // are called from the account's goroutine, and must not block.
 type Deps struct {
-	Store   Store
+	Store Store
+	// Doubt yields when the store may have failed; nil: only the accounts' own calls tell.
+	Doubt   <-chan struct{}
 	Devices Devices
 	// NewClient makes a connection's client; the account sets all but HTTP and Sends. Needed.
 	NewClient func(whatsapp.Deps) (whatsapp.Client, error)
@@ -118,9 +122,12 @@ type Manager struct {
 	dials   chan struct{}
 	tenures tenures
 
+	storage *storage
+
 	mu      sync.Mutex
 	running bool
 	owners  map[string]*owner
+	parked  map[string]parked
 	share   *share // while running, if the database is shared
 }
 
@@ -152,13 +159,14 @@ func New(cfg Config, deps Deps) (*Manager, error) {
 	}
 	m := &Manager{
 		cfg: cfg, deps: deps, log: deps.Logger.With("component", "account"),
-		dials: make(chan struct{}, maxDials), owners: map[string]*owner{},
+		dials: make(chan struct{}, maxDials), owners: map[string]*owner{}, parked: map[string]parked{},
 		tenures: tenures{by: map[string]store.Lease{}},
 	}
 	var err error
 	if m.metrics, err = newMetrics(deps.Registerer); err != nil {
 		return nil, err
 	}
+	m.storage = newStorage(m)
 	return m, nil
 }
 
@@ -178,8 +186,11 @@ func (m *Manager) Start(ctx context.Context) error {
 		return errors.New("start accounts: started twice")
 	}
 	m.running = true
+	m.storage.start(m.deps.Doubt)
 	for _, rec := range all {
-		m.owners[rec.ID] = m.own(ctx, rec, m.cfg.AutoConnect && rec.Connect)
+		o := m.own(ctx, rec)
+		m.owners[rec.ID] = o
+		go o.run(m.cfg.AutoConnect && rec.Connect)
 	}
 	return nil
 }
@@ -191,6 +202,7 @@ func (m *Manager) startShared(ctx context.Context) error {
 		return errors.New("start accounts: started twice")
 	}
 	m.running = true
+	m.storage.start(m.deps.Doubt)
 	m.mu.Unlock()
 	s, err := m.startSharing(ctx)
 	if err != nil {
@@ -206,8 +218,12 @@ func (m *Manager) startShared(ctx context.Context) error {
 func (m *Manager) Stop(ctx context.Context) error {
 	m.mu.Lock()
 	owners, share := m.owners, m.share
+	started := m.running
 	m.owners, m.share, m.running = map[string]*owner{}, nil, false
 	m.mu.Unlock()
+	if started {
+		defer m.storage.stop()
+	}
 	if share != nil {
 		share.stop()
 	}
@@ -227,9 +243,13 @@ func (m *Manager) Stop(ctx context.Context) error {
 // Create stores an account (ID, Name and Collection are set) and begins to connect it.
 // Errors wrap store.ErrExists if the id is taken.
 func (m *Manager) Create(ctx context.Context, a store.Account) (store.Account, error) {
+	if err := m.storage.outage(); err != nil {
+		return store.Account{}, fmt.Errorf("create account: %w", err)
+	}
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	if !m.running {
+	running := m.running
+	m.mu.Unlock()
+	if !running {
 		return store.Account{}, ErrStopped
 	}
 	now := m.deps.Clock.Now().UTC()
@@ -237,8 +257,25 @@ func (m *Manager) Create(ctx context.Context, a store.Account) (store.Account, e
 	if err := m.deps.Store.CreateAccount(ctx, a); err != nil {
 		return store.Account{}, fmt.Errorf("create account: %w", err)
 	}
-	m.owners[a.ID] = m.own(ctx, a, true)
+	m.install(m.own(ctx, a), true)
 	return a, nil
+}
+
+// install makes an account this hub's. The lock is not held while the account is taken:
+// whoever asks for a state does not wait for the store.
+func (m *Manager) install(o *owner, connect bool) {
+	m.mu.Lock()
+	running, taken := m.running, m.owners[o.id] != nil
+	if running && !taken {
+		delete(m.parked, o.id)
+		m.owners[o.id] = o
+		go o.run(connect)
+	}
+	m.mu.Unlock()
+	if !running {
+		o.leave()
+	}
+	// What is taken was made or taken here meanwhile, under the same lease.
 }
 
 func (m *Manager) find(id string) (*owner, error) {
@@ -258,11 +295,18 @@ func (m *Manager) find(id string) (*owner, error) {
 }
 
 // Get returns an account's record, with the state of this moment. It never waits for
-// WhatsApp. Errors wrap store.ErrNotFound.
+// WhatsApp; while the store is away it answers from memory, as far as the account was this
+// hub's. Errors wrap store.ErrNotFound.
 func (m *Manager) Get(ctx context.Context, id string) (store.Account, error) {
-	rec, err := m.deps.Store.Account(ctx, id)
-	if err != nil {
-		return store.Account{}, fmt.Errorf("get account: %w", err)
+	rec, ok := m.remembered(id)
+	if !ok {
+		err := m.storage.outage()
+		if err != nil {
+			return store.Account{}, fmt.Errorf("get account: %w", err)
+		}
+		if rec, err = m.deps.Store.Account(ctx, id); err != nil {
+			return store.Account{}, fmt.Errorf("get account: %w", err)
+		}
 	}
 	return m.fresh(rec), nil
 }
@@ -306,6 +350,14 @@ type Status struct {
 // Status returns an account's state. It never waits. Errors wrap store.ErrNotFound.
 func (m *Manager) Status(id string) (Status, error) {
 	o, err := m.find(id)
+	if errors.Is(err, ErrElsewhere) {
+		m.mu.Lock()
+		p, ok := m.parked[id]
+		m.mu.Unlock()
+		if ok {
+			return p.status, nil
+		}
+	}
 	if err != nil {
 		return Status{}, err
 	}

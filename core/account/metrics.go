@@ -9,6 +9,8 @@ import (
 type metrics struct {
 	state      *prometheus.GaugeVec
 	reconnects *prometheus.CounterVec
+	away       prometheus.Gauge
+	outages    prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
@@ -19,8 +21,14 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		reconnects: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "wildcat_account_reconnects_total", Help: "Connections that ended and are made anew, by reason.",
 		}, []string{"account", "reason"}),
+		away: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "wildcat_store_outage", Help: "1 while the database cannot be written and accounts are disconnected for it.",
+		}),
+		outages: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "wildcat_store_outages_total", Help: "Times that the database could not be written.",
+		}),
 	}
-	for _, c := range []prometheus.Collector{m.state, m.reconnects} {
+	for _, c := range []prometheus.Collector{m.state, m.reconnects, m.away, m.outages} {
 		if err := reg.Register(c); err != nil {
 			return nil, fmt.Errorf("register account metrics: %w", err)
 		}
@@ -33,6 +41,15 @@ func (m *metrics) moved(account, from, to string) {
 		m.state.DeleteLabelValues(account, from)
 	}
 	m.state.WithLabelValues(account, to).Set(1)
+}
+
+func (m *metrics) outage(begins bool) {
+	if begins {
+		m.away.Set(1)
+		m.outages.Inc()
+		return
+	}
+	m.away.Set(0)
 }
 
 func (m *metrics) forget(account string) {

@@ -2,6 +2,7 @@ package account
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -9,7 +10,6 @@ import (
 
 	"github.com/wildcathub/wildcat/core/store"
 	"github.com/wildcathub/wildcat/core/whatsapp"
-	"github.com/wildcathub/wildcat/sdk"
 )
 
 // storeTimeout bounds what the account's goroutine writes about the account itself.
@@ -43,6 +43,10 @@ type owner struct {
 	want bool
 	// attempt counts connections that failed since one was stable.
 	attempt int
+	// weather is the news of the store; stalled: a connection waits for it; unsaved: the
+	// state is not written down yet.
+	weather          <-chan struct{}
+	stalled, unsaved bool
 	// rounds counts pairings that nobody scanned.
 	rounds int
 	// wake fires next: the one thing that the account waits for besides its connection.
@@ -53,13 +57,15 @@ type owner struct {
 
 	mu     sync.Mutex
 	status Status
+	last   store.Account // the record as it was last read or written
 }
 
-// own makes an account's goroutine.
-func (m *Manager) own(ctx context.Context, rec store.Account, connect bool) *owner {
+// own makes an account's goroutine, to be run.
+func (m *Manager) own(ctx context.Context, rec store.Account) *owner {
 	o := &owner{
 		m: m, id: rec.ID, log: m.log.With("account", rec.ID), jid: rec.JID, keys: rec.Collection,
 		halt: make(chan struct{}), done: make(chan struct{}), commands: make(chan command),
+		weather: m.storage.changed(), last: rec,
 	}
 	o.status.State, o.status.Reason = restored(rec.State, rec.Reason)
 	o.status.Since = m.deps.Clock.Now()
@@ -69,7 +75,6 @@ func (m *Manager) own(ctx context.Context, rec store.Account, connect bool) *own
 	if err := o.acquire(ctx); err != nil {
 		o.log.Warn("account's lease is not free", "err", err)
 	}
-	go o.run(connect)
 	return o
 }
 
@@ -110,6 +115,8 @@ func (o *owner) run(connect bool) {
 			do = o.prolong
 		case <-o.expire:
 			do = o.expired
+		case <-o.weather:
+			do = o.weathered
 		}
 		if o.overdue() { // whatever came: it came too late
 			do = o.expired
@@ -141,6 +148,9 @@ func (o *owner) snapshot() Status {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	s := o.status
+	if _, outage := o.m.storage.state(); outage != "" && storeFault(s.Reason) {
+		s.Reason = outage // it is known by now why
+	}
 	s.Held, s.Text = held(s.State), Text(s.Reason)
 	return s
 }
@@ -173,10 +183,11 @@ func (o *owner) shift(state, reason, code string) {
 		o.m.metrics.moved(o.id, from, state)
 	}
 	o.log.Info("account changed", "state", state, "reason", reason)
-	_ = o.record(func(a *store.Account) { a.State, a.Reason = state, reason })
-	if o.m.deps.Changed != nil {
-		o.m.deps.Changed(o.id, o.lease.Epoch, sdk.AccountChange{State: state, Reason: reason})
+	if doubtful, _ := o.m.storage.state(); doubtful {
+		o.unsaved = true // it would only hold up the account; resume makes up for it
+		return
 	}
+	o.publish(state, reason)
 }
 
 // show puts a pairing string on display.
@@ -193,11 +204,27 @@ func (o *owner) record(change func(*store.Account)) error {
 		o.log.Warn("account was not written: its lease has run out")
 		return fmt.Errorf("write account: its lease has run out: %w", store.ErrStale)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
-	defer cancel()
-	if _, err := o.m.deps.Store.UpdateAccount(ctx, o.id, change); err != nil {
-		o.log.Error("account was not written", "err", err)
+	if err := o.m.storage.outage(); err != nil {
 		return err
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
+	defer cancel()
+	rec, err := o.m.deps.Store.UpdateAccount(ctx, o.id, change)
+	if err != nil {
+		o.log.Error("account was not written", "err", err)
+		if !errors.Is(err, store.ErrNotFound) {
+			o.m.storage.doubt()
+		}
+		return err
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.last = rec
 	return nil
+}
+
+func (o *owner) lastRecord() store.Account {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.last
 }

@@ -53,6 +53,10 @@ func (o *owner) connect() {
 	if o.status.State != StateReconnecting {
 		o.move(StateConnecting, "")
 	}
+	if doubtful, _ := o.m.storage.state(); doubtful {
+		o.stalled = true // weathered goes on from here
+		return
+	}
 	if reason, err := o.open(); err != nil {
 		o.log.Warn("connection cannot be made", "reason", reason, "err", err)
 		o.retry(reason)
@@ -188,6 +192,10 @@ func (o *owner) retry(reason string) {
 			o.attempt = 0 // it was a good one
 		}
 		o.m.metrics.reconnects.WithLabelValues(o.id, reason).Inc()
+	}
+	if storeFault(reason) {
+		o.m.storage.doubt()
+		o.move(StateReconnecting, reason) // first: closing waits for calls of the store
 	}
 	o.hangUp()
 	d := o.backoff()

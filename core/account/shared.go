@@ -59,16 +59,28 @@ func (s *share) run() {
 	defer close(s.done)
 	renewed := s.m.deps.Clock.Now()
 	for {
+		weather := s.m.storage.changed()
 		select {
 		case <-s.quit:
 			return
+		case <-weather:
 		case <-s.m.deps.Clock.After(s.m.cfg.look()):
+		}
+		if s.m.storage.outage() != nil {
+			continue
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), s.m.cfg.renew())
 		var err error
 		if now := s.m.deps.Clock.Now(); now.Sub(renewed) >= s.m.cfg.renew() {
+			lapsed := now.After(s.lease.Until)
 			if err = s.live(ctx); err == nil {
 				renewed = now
+			}
+			if lapsed && err == nil {
+				// The others were cut off, too, and are about to be back: whoever is first
+				// must not take their part, only to give it away again.
+				cancel()
+				continue
 			}
 		}
 		if err == nil {
@@ -76,6 +88,7 @@ func (s *share) run() {
 		}
 		cancel()
 		if err != nil {
+			s.m.storage.doubt()
 			s.m.log.Warn("accounts of other hubs were not looked at", "err", err)
 		}
 	}
@@ -158,6 +171,7 @@ func (s *share) tend(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	s.m.unpark()
 	there := make(map[string]bool, len(h.accounts))
 	for _, a := range h.accounts {
 		there[a.ID] = true
@@ -247,19 +261,11 @@ func (m *Manager) adopt(ctx context.Context, rec store.Account) error {
 	if err != nil {
 		return fmt.Errorf("take account %s: %w", rec.ID, err)
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	switch {
-	case !m.running:
-		return m.deps.Store.ReleaseLease(ctx, l)
-	case m.owners[rec.ID] != nil: // it was created here meanwhile
-		return nil
-	}
 	// The record may have changed before the lease was ours.
 	if rec, err = m.deps.Store.Account(ctx, rec.ID); err != nil {
 		return errors.Join(fmt.Errorf("take account: %w", err), m.deps.Store.ReleaseLease(ctx, l))
 	}
-	m.owners[rec.ID] = m.own(ctx, rec, m.cfg.AutoConnect && rec.Connect)
+	m.install(m.own(ctx, rec), m.cfg.AutoConnect && rec.Connect)
 	return nil
 }
 
@@ -297,9 +303,15 @@ func (m *Manager) Holdings(ctx context.Context) (map[string][]string, error) {
 func (m *Manager) Holder(ctx context.Context, id string) (string, error) {
 	m.mu.Lock()
 	_, here := m.owners[id]
+	if _, was := m.parked[id]; was {
+		here = true // as far as anybody knows
+	}
 	m.mu.Unlock()
 	if here || !m.cfg.Shared {
 		return m.cfg.Instance, nil
+	}
+	if err := m.storage.outage(); err != nil {
+		return "", fmt.Errorf("find the hub of account %s: %w", id, err)
 	}
 	held, err := m.deps.Store.ListLeases(ctx, accountLease+id)
 	if err != nil {

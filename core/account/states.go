@@ -38,6 +38,8 @@ const (
 	ReasonStreamError    = "stream_error"
 	ReasonStoreRefused   = "store_refused"
 	ReasonDeviceFailed   = "device_failed"
+	ReasonStoreDown      = "store_unavailable"
+	ReasonStoreFull      = "store_full"
 	ReasonPairFailed     = "pair_failed"
 	ReasonPairingTimeout = "pairing_timeout"
 	ReasonOldPhone       = "phone_without_multidevice"
@@ -73,6 +75,10 @@ func Text(reason string) string {
 		return "WhatsApp ended the connection; trying again"
 	case ReasonStoreRefused:
 		return "an event could not be stored; connecting anew, so that WhatsApp hands it over again"
+	case ReasonStoreDown:
+		return "the database cannot be written; WhatsApp keeps what comes until it can"
+	case ReasonStoreFull:
+		return "the database has no more space; WhatsApp keeps what comes until it has"
 	case ReasonDeviceFailed:
 		return "the account's keys could not be read or written; connecting anew"
 	case ReasonPairFailed:

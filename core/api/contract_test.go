@@ -158,6 +158,7 @@ var scenarios = []scenario{
 		name: "send with a bad key", request: "POST /accounts/shop/message/send", body: `{"to":"9@g.us","message":"x"}`, headers: []string{"Idempotency-Key: " + strings.Repeat("k", 256)},
 		status: 400, want: `{"code":"invalid_idempotency_key","error":"invalid Idempotency-Key: expected 1 to 255 printable characters","ok":false}`,
 	},
+	{name: "send while the database is away", request: "POST /accounts/shop/message/send", body: `{"to":"9@g.us","message":"x"}`, world: func(w *world) { w.sendErr = store.ErrAway }, status: 503, want: `{"code":"storage_unavailable","error":"the database does not answer: try again in a moment","ok":false}`},
 	{name: "send while the disk is full", request: "POST /accounts/shop/message/send", body: `{"to":"9@g.us","message":"x"}`, world: func(w *world) { w.sendErr = store.ErrFull }, status: 507, want: `{"code":"storage_full","error":"storage is full","ok":false}`},
 
 	{

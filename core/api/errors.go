@@ -71,6 +71,7 @@ var (
 	errHost         = &failure{status: http.StatusForbidden, text: "this Host is not served here: use localhost or 127.0.0.1, or name it under server.allow_hosts", code: "host_not_allowed"}
 	errOrigin       = &failure{status: http.StatusForbidden, text: "requests from other web pages are not allowed", code: "origin_not_allowed"}
 	errInternal     = &failure{status: http.StatusInternalServerError, text: "internal_error", code: "internal_error"}
+	errAway         = &failure{status: http.StatusServiceUnavailable, text: "the database does not answer: try again in a moment", code: "storage_unavailable"}
 	errFull         = &failure{status: http.StatusInsufficientStorage, text: "storage is full", code: "storage_full"}
 
 	errIDRequired     = bad("id is required", "id_required")
@@ -143,6 +144,8 @@ func classify(c *gin.Context, err error) *failure {
 		return errMoving.because(err)
 	case errors.Is(err, store.ErrFull):
 		return errFull.because(err)
+	case errors.Is(err, store.ErrAway):
+		return errAway.because(err)
 	case errors.Is(err, context.Canceled) && c.Request.Context().Err() != nil:
 		return errClientClosed
 	default:

@@ -2,11 +2,14 @@ package api
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
 
 	"github.com/gin-gonic/gin"
+
+	"github.com/wildcathub/wildcat/core/store"
 )
 
 // Peers are the other hubs on the same database. A request about an account is answered by
@@ -55,6 +58,10 @@ func (s *Server) passOn(c *gin.Context) {
 		return
 	}
 	peer, err := s.deps.Peers.Peer(c.Request.Context(), account)
+	if errors.Is(err, store.ErrAway) {
+		s.fail(c, err)
+		return
+	}
 	if err != nil {
 		s.fail(c, errPeer.because(err))
 		return

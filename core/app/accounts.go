@@ -28,7 +28,7 @@ func (a *App) newAccounts() (*account.Manager, error) {
 		AutoConnect: a.cfg.Accounts.AutoConnect, Reconnect: a.cfg.WhatsApp.Reconnect,
 		Instance: a.instance, Shared: a.shared(), Lease: a.lease(),
 	}, account.Deps{
-		Store: a.store, Devices: a.devices, Outbox: numbered{store: a.store, sends: a.sends, log: a.log}, Logger: a.deps.Logger, Registerer: a.metrics,
+		Store: a.store, Doubt: a.trouble, Devices: a.devices, Outbox: numbered{store: a.store, sends: a.sends, log: a.log}, Logger: a.deps.Logger, Registerer: a.metrics,
 		NewClient: func(d whatsapp.Deps) (whatsapp.Client, error) {
 			d.HTTP, d.Sends = a.network.HTTP, a.store
 			return whatsapp.New(d)

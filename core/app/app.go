@@ -52,6 +52,7 @@ type App struct {
 	store   store.Store
 	// instance names this hub to others on the same database; "" if there can be none.
 	instance string
+	trouble  chan struct{} // holds a token once the database stopped answering
 	epoch    uint64
 	peers    *peers
 	devices  *devices.Container
@@ -75,7 +76,7 @@ func New(ctx context.Context, cfg *config.Config, deps Deps) (app *App, err erro
 	if deps.Logger == nil {
 		deps.Logger = slog.New(slog.DiscardHandler)
 	}
-	a := &App{cfg: cfg, deps: deps, log: deps.Logger.With("component", "app"), metrics: prometheus.NewRegistry()}
+	a := &App{cfg: cfg, deps: deps, log: deps.Logger.With("component", "app"), metrics: prometheus.NewRegistry(), trouble: make(chan struct{}, 1)}
 	a.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	defer func() {
 		if err != nil {

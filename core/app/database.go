@@ -66,6 +66,12 @@ func (a *App) openMongo(ctx context.Context, uri string) error {
 	}
 	s, err := mongo.Open(ctx, mongo.Config{URI: uri, Database: a.cfg.Database.Name, Instance: instance}, mongo.Deps{
 		Logger: a.deps.Logger, Registerer: a.metrics, Dialled: a.guard.Deny,
+		Trouble: func() {
+			select {
+			case a.trouble <- struct{}{}:
+			default:
+			}
+		},
 	})
 	if err != nil {
 		return err

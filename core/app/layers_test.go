@@ -32,6 +32,7 @@ var allowed = map[string][]string{
 	"core/store/storetest":        {"core/store", "sdk"},
 	"core/store/sqlite":           {"core/store", "core/crashpoint", "sdk"},
 	"core/store/mongo":            {"core/store", "core/crashpoint", "sdk"},
+	"core/store/mongo/mongotest":  {},
 	"core/devices":                {"core/devices/mongo", "core/devices/rows"},
 	"core/devices/mongo":          {"core/devices/rows"},
 	"core/devices/rows":           {},

@@ -16,7 +16,8 @@ const (
 	// laneTurn is how many events of a chat a worker settles before the next chat's turn.
 	laneTurn = 16
 	retryMin = 100 * time.Millisecond
-	retryMax = 5 * time.Second
+	// retryMax bounds how long after an outage what it held up goes on.
+	retryMax = 2 * time.Second
 )
 
 // lane is the queue of one chat. Its events are settled one after the other.

@@ -15,6 +15,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -167,6 +168,21 @@ func (p *Process) Tail() string {
 
 // PID is the child's own process id.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
+
+// Resident is the memory in KiB that the child holds; 0 where that cannot be read.
+func (p *Process) Resident() int64 {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.PID()))
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(text)) {
+		if v, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+			kib, _ := strconv.ParseInt(strings.Fields(v)[0], 10, 64)
+			return kib
+		}
+	}
+	return 0
+}
 
 // Done closes when the child has ended.
 func (p *Process) Done() <-chan struct{} { return p.done }

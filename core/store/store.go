@@ -52,6 +52,8 @@ var (
 	ErrStale = errors.New("stale write")
 	// ErrFull: the disk or quota is exhausted.
 	ErrFull = errors.New("storage full")
+	// ErrAway: it is known already that the database does not answer, so nothing was tried.
+	ErrAway = errors.New("the database is away")
 	// ErrLocked: another process uses this data.
 	ErrLocked = errors.New("data in use by another process")
 	// ErrNewer: the data was written by a newer version of the program.

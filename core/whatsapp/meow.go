@@ -73,7 +73,7 @@ var _ Client = (*Meow)(nil)
 
 // The bounds of Close: the handler's durable write, an orderly goodbye, then force.
 const (
-	handlerGrace = 10 * time.Second
+	handlerGrace = 3 * time.Second
 	closeGrace   = time.Second
 )
 

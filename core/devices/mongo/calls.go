@@ -66,8 +66,12 @@ func uncertain(err error) bool {
 	if mongo.IsNetworkError(err) || mongo.IsTimeout(err) {
 		return true
 	}
+	// No server that can be written, a connection that broke before its first command, and a
+	// pool that was emptied since another call's connection broke.
 	var selection topology.ServerSelectionError
-	if errors.As(err, &selection) {
+	var connection topology.ConnectionError
+	var pool interface{ Retryable() bool }
+	if errors.As(err, &selection) || errors.As(err, &connection) || errors.As(err, &pool) && pool.Retryable() {
 		return true
 	}
 	states := []int{

@@ -22,6 +22,8 @@ const (
 	// than an election usually takes would hold up the caller for nothing.
 	selectTimeout = 5 * time.Second
 	maxPool       = 64
+	// unknownServer is what the driver calls one that it cannot reach.
+	unknownServer = "Unknown"
 )
 
 // clientOptions are the URI's, with what durability rests on put right.
@@ -45,6 +47,13 @@ func clientOptions(uri string, deps Deps, m *metrics) (*options.ClientOptions, e
 		opts.SetMaxPoolSize(maxPool)
 	}
 	opts.SetMonitor(monitors(m.monitor(), deps.Monitor))
+	if deps.Trouble != nil {
+		opts.SetServerMonitor(&event.ServerMonitor{ServerDescriptionChanged: func(e *event.ServerDescriptionChangedEvent) {
+			if e.NewDescription.Kind == unknownServer {
+				deps.Trouble()
+			}
+		}})
+	}
 	return opts, nil
 }
 

@@ -39,6 +39,8 @@ type Deps struct {
 	Registerer prometheus.Registerer
 	// Dialled is told each address of a server the first time it is connected to.
 	Dialled func(netip.AddrPort)
+	// Trouble is told that a server stopped answering. It must not block.
+	Trouble func()
 	// Monitor sees every command, for tests.
 	Monitor *event.CommandMonitor
 }

@@ -266,13 +266,13 @@ func TestAWriteWhoseAnswerIsLostIsRepeatedWithoutHarm(t *testing.T) {
 			t.Parallel()
 			p := startProxy(t, uri)
 			run := func(cutAt int) (any, map[string]any, bool) {
-				s := openStore(t, Config{URI: p.uri, Database: database(t, uri)}, Deps{Now: noon})
+				s := openStore(t, Config{URI: p.URI, Database: database(t, uri)}, Deps{Now: noon})
 				require.NoError(t, w.before(t.Context(), s))
-				p.cut(cutAt)
+				p.Cut(cutAt)
 				got, err := w.run(t.Context(), s)
 				require.NoError(t, err, "cut after write %d", cutAt)
-				done := !p.armed()
-				p.cut(0)
+				done := !p.Armed()
+				p.Cut(0)
 				return got, state(t, s), done
 			}
 			want, left, _ := run(0)
@@ -292,9 +292,9 @@ func TestAWriteWhoseAnswerIsLostIsRepeatedWithoutHarm(t *testing.T) {
 func TestAnOutageIsAnErrorWithinATimeAndThenOver(t *testing.T) {
 	uri := server(t)
 	p := startProxy(t, uri)
-	s := openStore(t, Config{URI: p.uri, Database: database(t, uri)}, Deps{})
+	s := openStore(t, Config{URI: p.URI, Database: database(t, uri)}, Deps{})
 	require.NoError(t, withEvent(t.Context(), s))
-	p.set(true)
+	p.Down(true)
 	start := time.Now()
 	_, err := s.AppendEvent(t.Context(), appendOf(2, "c"))
 	require.Error(t, err)
@@ -309,7 +309,7 @@ func TestAnOutageIsAnErrorWithinATimeAndThenOver(t *testing.T) {
 	_, err = s.Event(ctx, testEvent(1, "c").ID)
 	require.ErrorIs(t, err, context.DeadlineExceeded, "the caller's own context is honoured")
 
-	p.set(false)
+	p.Down(false)
 	require.Eventually(t, func() bool { return s.Ping(t.Context()) == nil }, 10*time.Second, 20*time.Millisecond)
 	a, err := s.AppendEvent(t.Context(), appendOf(2, "c"))
 	require.NoError(t, err)
@@ -319,9 +319,9 @@ func TestAnOutageIsAnErrorWithinATimeAndThenOver(t *testing.T) {
 func TestClosingDuringAnOutageTakesNoLongerThanOneTry(t *testing.T) {
 	uri := server(t)
 	p := startProxy(t, uri)
-	s := openStore(t, Config{URI: p.uri, Database: database(t, uri)}, Deps{})
+	s := openStore(t, Config{URI: p.URI, Database: database(t, uri)}, Deps{})
 	require.NoError(t, withEvent(t.Context(), s))
-	p.set(true)
+	p.Down(true)
 	waiting := make(chan error, 1)
 	go func() {
 		_, err := s.AppendEvent(context.Background(), appendOf(2, "c"))
