@@ -12,6 +12,7 @@ HUBS    ?= 1
 CROWD   ?= 100,10000
 SCHEDULES ?= 50
 MESSAGES  ?= 1000
+OUTAGE  ?= 60s
 
 .DEFAULT_GOAL := help
 
@@ -24,7 +25,7 @@ build: ## Build bin/wildcat and the example connector
 test: ## Run all tests: conformance suites, stories through the real binary, the short crash story
 	$(GO) test -timeout 10m ./...
 
-test-mongo: ## Run the MongoDB engine's tests against the server at MONGODB_URI (needs nothing else)
+test-mongo: ## Run the MongoDB engine's tests against MONGODB_URI (WILDCAT_MONGO_LARGE=1: with 64 files of 64 MB and one of 2 GB)
 	@test -n "$(MONGODB_URI)" || { echo "set MONGODB_URI, such as mongodb://127.0.0.1:27017; databases named wildcat_test_* are made and dropped"; exit 1; }
 	MONGODB_URI='$(MONGODB_URI)' REQUIRE_MONGO=1 $(GO) test -count=1 -timeout 30m $(MONGOFLAGS) ./core/store/mongo/ ./core/devices/... ./core/account/
 
@@ -49,6 +50,10 @@ crash: ## Kill the real hub at every named point and at random (ROUNDS, SEED, DA
 	WILDCAT_CRASH_DATABASE='$(DATABASE)' WILDCAT_CRASH_HUBS=$(HUBS) WILDCAT_CRASH_ROUNDS=$(ROUNDS) WILDCAT_CRASH_SEED=$(SEED) \
 		$(GO) test -count=1 -timeout 80m -run '$(if $(filter 1,$(HUBS)),^TestCrashStory(SeesDeliberateFaults)?$$,SeveralHubs|Several$$|WasStopped)' -v ./core/app/crash/
 
+outage: ## Take the database away from the real hub in five ways, a minute each (OUTAGE=60s, MONGODB_URI)
+	@test -n "$(MONGODB_URI)" || { echo "set MONGODB_URI, such as mongodb://127.0.0.1:27017; databases named wildcat_test_* are made and dropped"; exit 1; }
+	MONGODB_URI='$(MONGODB_URI)' REQUIRE_MONGO=1 WILDCAT_OUTAGE=$(OUTAGE) $(GO) test -count=1 -timeout 30m -parallel 8 -run 'Outages|HubsThatLost' -v ./core/app/
+
 crowd: ## Let 100 simulated accounts exchange 10,000 messages (CROWD=ACCOUNTS,MESSAGES)
 	SIMULATOR_CROWD=$(CROWD) $(GO) test -count=1 -timeout 30m -run 'Crowd' -v ./core/simulator/
 
@@ -71,4 +76,4 @@ cross: ## Build for every supported platform (CROSS names others)
 vuln: ## Check for known vulnerabilities (needs the network)
 	$(TOOL) govulncheck ./...
 
-.PHONY: help build test test-mongo race lint fmt gen bench crash crowd soak demo deploy-schema cross vuln
+.PHONY: help build test test-mongo race lint fmt gen bench crash outage crowd soak demo deploy-schema cross vuln

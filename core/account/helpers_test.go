@@ -70,6 +70,9 @@ type hub struct {
 	network *whatsapp.Network
 	cfg     account.Config
 	clock   account.Clock
+	// records stands in front of the store, as far as accounts are concerned.
+	records *failingStore
+	doubt   chan struct{}
 	// openKeys opens the keys elsewhere than in a file.
 	openKeys func(devices.Deps) (*devices.Container, error)
 	// onChange is called for each change of state, in the account's goroutine.
@@ -125,6 +128,7 @@ func (h *hub) open() {
 	var err error
 	h.store, err = sqlite.Open(t.Context(), sqlite.Config{Dir: h.dir}, sqlite.Deps{})
 	require.NoError(t, err)
+	h.records, h.doubt = &failingStore{Store: h.store}, make(chan struct{}, 1)
 	if deps := (devices.Deps{Faults: h.faults}); h.openKeys != nil {
 		h.keys, err = h.openKeys(deps)
 	} else {
@@ -134,7 +138,7 @@ func (h *hub) open() {
 	h.network, err = whatsapp.Sandbox(within(t), h.sim().URL(), nolog())
 	require.NoError(t, err)
 	h.Manager, err = account.New(h.cfg, account.Deps{
-		Store: h.store, Devices: h.keys, Outbox: h, Clock: h.clock, Registerer: prometheus.NewRegistry(),
+		Store: h.records, Doubt: h.doubt, Devices: h.keys, Outbox: h, Clock: h.clock, Registerer: prometheus.NewRegistry(),
 		NewClient: func(d whatsapp.Deps) (whatsapp.Client, error) {
 			d.HTTP, d.Sends = h.network.HTTP, h.store
 			return whatsapp.New(d)

@@ -138,6 +138,9 @@ func (o *owner) prolong() {
 // take it any moment. This one takes it again if it is free once the database answers.
 func (o *owner) expired() {
 	o.log.Error("account's lease runs out, letting go of it")
+	if held(o.snapshot().State) {
+		o.display(StateReconnecting, ReasonLeaseLost, "") // nothing is to be written any more
+	}
 	o.m.park(o)
 	o.gone = true
 }

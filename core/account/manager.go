@@ -351,11 +351,8 @@ type Status struct {
 func (m *Manager) Status(id string) (Status, error) {
 	o, err := m.find(id)
 	if errors.Is(err, ErrElsewhere) {
-		m.mu.Lock()
-		p, ok := m.parked[id]
-		m.mu.Unlock()
-		if ok {
-			return p.status, nil
+		if s, ok := m.parkedStatus(id); ok {
+			return s, nil
 		}
 	}
 	if err != nil {

@@ -148,7 +148,7 @@ func (o *owner) snapshot() Status {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	s := o.status
-	if _, outage := o.m.storage.state(); outage != "" && storeFault(s.Reason) {
+	if _, outage := o.m.storage.state(); outage != "" && (storeFault(s.Reason) || s.Reason == ReasonLeaseLost) {
 		s.Reason = outage // it is known by now why
 	}
 	s.Held, s.Text = held(s.State), Text(s.Reason)
@@ -162,6 +162,18 @@ func (o *owner) move(state, reason string) { o.shift(state, reason, "") }
 // shift is move with a pairing string to show from the same moment on; "" leaves the
 // one on display as long as the account pairs.
 func (o *owner) shift(state, reason, code string) {
+	if !o.display(state, reason, code) {
+		return
+	}
+	if doubtful, _ := o.m.storage.state(); doubtful {
+		o.unsaved = true // it would only hold up the account; resume makes up for it
+		return
+	}
+	o.publish(state, reason)
+}
+
+// display changes what is shown; false if that is no change of state or reason.
+func (o *owner) display(state, reason, code string) bool {
 	o.mu.Lock()
 	if code != "" {
 		o.status.QR = code
@@ -169,7 +181,7 @@ func (o *owner) shift(state, reason, code string) {
 	from := o.status.State
 	if from == state && o.status.Reason == reason {
 		o.mu.Unlock()
-		return
+		return false
 	}
 	if from != state {
 		o.status.Since = o.m.deps.Clock.Now()
@@ -183,11 +195,7 @@ func (o *owner) shift(state, reason, code string) {
 		o.m.metrics.moved(o.id, from, state)
 	}
 	o.log.Info("account changed", "state", state, "reason", reason)
-	if doubtful, _ := o.m.storage.state(); doubtful {
-		o.unsaved = true // it would only hold up the account; resume makes up for it
-		return
-	}
-	o.publish(state, reason)
+	return true
 }
 
 // show puts a pairing string on display.

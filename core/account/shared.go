@@ -58,6 +58,7 @@ func (m *Manager) startSharing(ctx context.Context) (*share, error) {
 func (s *share) run() {
 	defer close(s.done)
 	renewed := s.m.deps.Clock.Now()
+	var back time.Time
 	for {
 		weather := s.m.storage.changed()
 		select {
@@ -66,7 +67,7 @@ func (s *share) run() {
 		case <-weather:
 		case <-s.m.deps.Clock.After(s.m.cfg.look()):
 		}
-		if s.m.storage.outage() != nil {
+		if s.m.storage.outage() != nil || s.m.deps.Clock.Now().Sub(back) < s.m.cfg.look() {
 			continue
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), s.m.cfg.renew())
@@ -80,6 +81,7 @@ func (s *share) run() {
 				// The others were cut off, too, and are about to be back: whoever is first
 				// must not take their part, only to give it away again.
 				cancel()
+				back = now
 				continue
 			}
 		}

@@ -25,7 +25,7 @@ import (
 type cluster struct {
 	t       *testing.T
 	sim     *simulator.Server
-	store   *sqlite.Store
+	store   *failingStore
 	keys    *devices.Container
 	network *whatsapp.Network
 
@@ -38,9 +38,9 @@ func newCluster(t *testing.T) *cluster {
 	t.Helper()
 	c := &cluster{t: t, sim: newSimulator(t, "", "127.0.0.1:0"), owners: map[string]string{}}
 	dir := t.TempDir()
-	var err error
-	c.store, err = sqlite.Open(t.Context(), sqlite.Config{Dir: dir}, sqlite.Deps{})
+	records, err := sqlite.Open(t.Context(), sqlite.Config{Dir: dir}, sqlite.Deps{})
 	require.NoError(t, err)
+	c.store = &failingStore{Store: records}
 	c.keys, err = devices.Open(t.Context(), filepath.Join(dir, "devices.db"), devices.Deps{})
 	require.NoError(t, err)
 	c.network, err = whatsapp.Sandbox(within(t), c.sim.URL(), nolog())

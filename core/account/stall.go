@@ -63,16 +63,22 @@ func (o *owner) publish(state, reason string) {
 // until the store answers nobody knows better.
 func (m *Manager) park(o *owner) {
 	s := o.snapshot()
-	if held(s.State) {
-		s.State, s.Reason = StateReconnecting, ReasonLeaseLost
-		if _, reason := m.storage.state(); reason != "" {
-			s.Reason = reason
-		}
-	}
-	s.Held, s.QR, s.Text, s.Epoch = held(s.State), "", Text(s.Reason), 0
+	s.QR, s.Epoch = "", 0
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.parked[o.id] = parked{status: s, record: o.lastRecord()}
+}
+
+// parkedStatus is the state of an account that is parked; false if it is not.
+func (m *Manager) parkedStatus(id string) (Status, bool) {
+	m.mu.Lock()
+	p, ok := m.parked[id]
+	m.mu.Unlock()
+	if _, reason := m.storage.state(); reason != "" && p.status.Held {
+		p.status.Reason = reason
+	}
+	p.status.Text = Text(p.status.Reason)
+	return p.status, ok
 }
 
 // parked is an account that this hub held when the store failed.

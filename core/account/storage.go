@@ -69,7 +69,9 @@ func (s *storage) start(others <-chan struct{}) {
 			case <-others:
 				s.doubt()
 			case <-s.doubts:
-				s.clearUp(ctx)
+				if doubtful, _ := s.state(); doubtful { // it may have been cleared up with another
+					s.clearUp(ctx)
+				}
 			}
 		}
 	})

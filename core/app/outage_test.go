@@ -65,7 +65,7 @@ func TestOutagesOfTheDatabase(t *testing.T) {
 			w := newOutageWorld(t, 1)
 			batch := 12
 			if long {
-				batch = 1000
+				batch = 150
 			}
 			w.ask(4)
 			w.settled(30 * time.Second)
@@ -115,7 +115,7 @@ func TestHubsThatLostTheDatabaseTakeTheirAccountsAgain(t *testing.T) {
 	w.proxy.Down(true)
 	over := time.NewTimer(d)
 	defer over.Stop()
-	w.ask(500)
+	w.ask(200)
 	<-over.C
 	for account, hub := range holders {
 		require.NoError(t, w.shows(hub, account, "store_unavailable"), "it shows the account that was its")

@@ -71,9 +71,11 @@ type Meow struct {
 
 var _ Client = (*Meow)(nil)
 
-// The bounds of Close: the handler's durable write, an orderly goodbye, then force.
+// The bounds of Close: the handler's durable write, an orderly goodbye, then force. A hub
+// that has to let go of an account begins 2 s before another may connect it: the first of
+// them must be over by then.
 const (
-	handlerGrace = 3 * time.Second
+	handlerGrace = 1500 * time.Millisecond
 	closeGrace   = time.Second
 )
 

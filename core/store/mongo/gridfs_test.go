@@ -7,10 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"os"
-	"runtime"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -31,82 +28,6 @@ func hashOf(t require.TestingT, r io.Reader) string {
 	_, err := io.Copy(h, r)
 	require.NoError(t, err)
 	return hex.EncodeToString(h.Sum(nil))
-}
-
-// scale is 1 against a server that is meant to bear it, else a hundredth.
-func scale(size int64) int64 {
-	if os.Getenv("WILDCAT_MONGO_LARGE") != "" {
-		return size
-	}
-	return size / 100
-}
-
-// heapPeak watches how much memory is in use until stop.
-func heapPeak() (stop func() uint64) {
-	runtime.GC()
-	var peak atomic.Uint64
-	done := make(chan struct{})
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		tick := time.NewTicker(20 * time.Millisecond)
-		defer tick.Stop()
-		var m runtime.MemStats
-		for {
-			runtime.ReadMemStats(&m)
-			peak.Store(max(peak.Load(), m.HeapAlloc))
-			select {
-			case <-done:
-				return
-			case <-tick.C:
-			}
-		}
-	})
-	return func() uint64 {
-		close(done)
-		wg.Wait()
-		return peak.Load()
-	}
-}
-
-// 64 files of 64 MB at once and one of 2 GB where WILDCAT_MONGO_LARGE is set (against a
-// server that keeps them on disk), a hundredth of that elsewhere.
-func TestManyLargeFilesAtOnceInLittleMemory(t *testing.T) {
-	s := openStore(t, Config{}, Deps{})
-	sizes := make([]int64, 64)
-	for i := range sizes {
-		sizes[i] = scale(64<<20) + int64(i) // no two alike
-	}
-	sizes = append(sizes, scale(2<<30))
-	infos := make([]store.BlobInfo, len(sizes))
-	peak := heapPeak()
-	var wg sync.WaitGroup
-	for i, size := range sizes {
-		wg.Go(func() {
-			var err error
-			infos[i], err = s.PutBlob(t.Context(), store.BlobInfo{ID: fmt.Sprint(i), Account: "a"}, stream(i, size))
-			if err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	wg.Wait()
-	for i, size := range sizes {
-		require.Equal(t, hashOf(t, stream(i, size)), infos[i].SHA256, "file %d", i)
-		f, info, err := s.OpenBlob(t.Context(), fmt.Sprint(i))
-		require.NoError(t, err)
-		require.Equal(t, size, info.Size)
-		require.Equal(t, infos[i].SHA256, hashOf(t, f), "file %d", i)
-		_, err = f.Seek(size/2, io.SeekStart)
-		require.NoError(t, err)
-		want := stream(i, size)
-		_, err = io.CopyN(io.Discard, want, size/2)
-		require.NoError(t, err)
-		require.Equal(t, hashOf(t, io.LimitReader(want, 300_000)), hashOf(t, io.LimitReader(f, 300_000)), "a range of file %d", i)
-		require.NoError(t, f.Close())
-	}
-	// 65 uploads with a megabyte each, and as much again on its way to the server, twice
-	// for what waits to be collected.
-	require.Less(t, peak(), uint64(400<<20))
 }
 
 func TestTheDriverReadsWhatWeWrite(t *testing.T) {
