@@ -305,14 +305,15 @@ func (m *Manager) Holdings(ctx context.Context) (map[string][]string, error) {
 func (m *Manager) Holder(ctx context.Context, id string) (string, error) {
 	m.mu.Lock()
 	_, here := m.owners[id]
-	if _, was := m.parked[id]; was {
-		here = true // as far as anybody knows
-	}
+	_, was := m.parked[id]
 	m.mu.Unlock()
 	if here || !m.cfg.Shared {
 		return m.cfg.Instance, nil
 	}
 	if err := m.storage.outage(); err != nil {
+		if was { // as far as anybody knows
+			return m.cfg.Instance, nil
+		}
 		return "", fmt.Errorf("find the hub of account %s: %w", id, err)
 	}
 	held, err := m.deps.Store.ListLeases(ctx, accountLease+id)
