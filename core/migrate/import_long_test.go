@@ -28,9 +28,13 @@ func TestALongHistoryIsNumberedWithoutGapsWhereverItWasCut(t *testing.T) {
 	var docs []any
 	for n := range total {
 		docs = append(docs, bson.D{
-			{Key: "_id", Value: legacytest.ID(n)}, {Key: "accountId", Value: "shop"}, {Key: "messageId", Value: fmt.Sprintf("M%04d", n)},
-			{Key: "chatId", Value: fmt.Sprintf("49151000%d@s.whatsapp.net", n%chats)}, {Key: "timestamp", Value: legacytest.At(n * 7 % total).Unix()},
-			{Key: "type", Value: "text"}, {Key: "text", Value: "x"},
+			{Key: "_id", Value: legacytest.ID(n)},
+			{Key: "accountId", Value: "shop"},
+			{Key: "messageId", Value: fmt.Sprintf("M%04d", n)},
+			{Key: "chatId", Value: fmt.Sprintf("49151000%d@s.whatsapp.net", n%chats)},
+			{Key: "timestamp", Value: legacytest.At(n * 7 % total).Unix()},
+			{Key: "type", Value: "text"},
+			{Key: "text", Value: "x"},
 		})
 	}
 	_, err = db.Collection("messages").InsertMany(t.Context(), docs)
