@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -70,7 +69,7 @@ func runImport(ctx context.Context, uri, database string, to migrate.Place, out 
 	report, err := migrate.Import(ctx, source, target, migrate.ImportOptions{
 		Progress: func(kind string, n int) { _, _ = fmt.Fprintf(out, "taken over %s: %d\n", kind, n) },
 		Registered: func(w store.Webhook) {
-			_, _ = fmt.Fprintf(out, "webhook %s for %s signs with %s (shown this once)\n", w.ID, withoutQuery(w.URL), w.Secret)
+			_, _ = fmt.Fprintf(out, "webhook %s for %s signs with %s (shown this once)\n", w.ID, migrate.PublicURL(w.URL), w.Secret)
 		},
 	})
 	if perr := printImported(out, report); perr != nil || err != nil {
@@ -78,16 +77,6 @@ func runImport(ctx context.Context, uri, database string, to migrate.Place, out 
 	}
 	_, err = fmt.Fprintf(out, "%s is taken over into %s; its accounts pair again\n", source.Name, target.Name)
 	return err
-}
-
-// withoutQuery leaves out of a URL what may be a secret.
-func withoutQuery(address string) string {
-	u, err := url.Parse(address)
-	if err != nil {
-		return "?"
-	}
-	u.RawQuery, u.User, u.Fragment = "", nil, ""
-	return u.String()
 }
 
 func printImported(out io.Writer, report migrate.Imported) error {

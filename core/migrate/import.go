@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -192,7 +193,7 @@ func (i *importing) takeWebhooks(ctx context.Context) error {
 	for _, w := range all {
 		t.Found++
 		if _, twice := i.webhooks[w.Webhook.URL]; twice {
-			t.skip(legacy.Skipped{ID: w.Webhook.URL, Reason: reasonRepeated})
+			t.skip(legacy.Skipped{ID: PublicURL(w.Webhook.URL), Reason: reasonRepeated})
 			continue
 		}
 		if err := i.register(ctx, t, w.Webhook); err != nil {
@@ -229,6 +230,16 @@ func (i *importing) register(ctx context.Context, t *tally, w store.Webhook) err
 		i.opts.Registered(stored)
 	}
 	return t.expect(webhookRecord(w, made))
+}
+
+// PublicURL is a URL without what may be a secret in it.
+func PublicURL(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return "?"
+	}
+	u.RawQuery, u.User, u.Fragment = "", nil, ""
+	return u.String()
 }
 
 func webhookRecord(w store.Webhook, made bool) any {

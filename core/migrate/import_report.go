@@ -3,7 +3,6 @@ package migrate
 import (
 	"context"
 	"slices"
-	"strings"
 
 	"github.com/wildcathub/wildcat/core/legacy"
 )
@@ -87,8 +86,7 @@ func (t *tally) skip(s legacy.Skipped) {
 	}
 	l := &t.left[i]
 	if l.N++; len(l.Examples) < maxExamples {
-		id, _, _ := strings.Cut(s.ID, "?") // of a URL, what is no secret
-		l.Examples = append(l.Examples, id)
+		l.Examples = append(l.Examples, s.ID)
 	}
 }
 

@@ -86,6 +86,11 @@ func TestWhatTheNodeServiceStoredIsTakenOver(t *testing.T) {
 		}, left(report, "messages"))
 		require.Equal(t, map[string]int{"the file is not whole": 1, "its account is gone": 1}, left(report, "media"))
 		require.Equal(t, map[string]int{"it is there twice": 1, "its URL is not http:// or https://": 1}, left(report, "webhooks"))
+		for _, l := range report.Lines {
+			for _, x := range l.Left {
+				require.NotContains(t, x.Examples, legacytest.Webhook, "its query may be a secret")
+			}
+		}
 		require.Equal(t, map[string]string{"my.shop": "my_shop"}, report.Renamed)
 		require.Len(t, secrets, 2)
 
@@ -367,6 +372,11 @@ func TestWhatTheHubHasStaysAsItIs(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, 10, total)
 	})
+}
+
+func TestAPublicURLHoldsNoSecret(t *testing.T) {
+	require.Equal(t, "https://crm.example/a", PublicURL("https://user:pass@crm.example/a?token=x#y"))
+	require.Equal(t, "?", PublicURL("http://[::1"))
 }
 
 func TestWrongSourcesAndTargetsAreRefused(t *testing.T) {
