@@ -282,5 +282,12 @@ func (d *demo) invariants(ctx context.Context) (string, error) {
 	if err == nil && len(broken) > 0 {
 		err = errors.New(strings.Join(broken, "; "))
 	}
+	if err != nil {
+		return "", err
+	}
+	replaced, err := d.sandbox.Replaced(ctx)
+	if err == nil && replaced > 0 {
+		err = fmt.Errorf("%d times an account was connected while it was connected already", replaced)
+	}
 	return "", err
 }

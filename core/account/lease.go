@@ -24,6 +24,7 @@ func (o *owner) acquire(ctx context.Context) error {
 		o.renew = o.m.deps.Clock.After(o.m.cfg.renew())
 		if o.m.cfg.Shared {
 			o.log.Info("account is taken", "epoch", l.Epoch, "until", l.Until)
+			o.m.metrics.leases.WithLabelValues("taken").Inc()
 		}
 	}
 	if o.overdue() {
@@ -77,6 +78,7 @@ func (o *owner) lost() {
 	o.forgo()
 	if o.m.cfg.Shared && epoch != 0 {
 		o.log.Info("account is let go", "epoch", epoch)
+		o.m.metrics.leases.WithLabelValues("let_go").Inc()
 	}
 }
 
@@ -113,6 +115,7 @@ func (o *owner) prolong() {
 		o.log.Error("account's lease was lost", "err", err)
 		o.renew = nil
 		if o.m.cfg.Shared {
+			o.m.metrics.leases.WithLabelValues("lost").Inc()
 			o.lost()
 			o.gone = true // here
 			return
@@ -138,6 +141,7 @@ func (o *owner) prolong() {
 // take it any moment. This one takes it again if it is free once the database answers.
 func (o *owner) expired() {
 	o.log.Error("account's lease runs out, letting go of it")
+	o.m.metrics.leases.WithLabelValues("ran_out").Inc()
 	if held(o.snapshot().State) {
 		o.display(StateReconnecting, ReasonLeaseLost, "") // nothing is to be written any more
 	}

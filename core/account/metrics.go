@@ -11,6 +11,7 @@ type metrics struct {
 	reconnects *prometheus.CounterVec
 	away       prometheus.Gauge
 	outages    prometheus.Counter
+	leases     *prometheus.CounterVec
 }
 
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
@@ -27,8 +28,12 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		outages: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "wildcat_store_outages_total", Help: "Times that the database could not be written.",
 		}),
+		leases: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "wildcat_account_leases_total",
+			Help: "Leases of accounts among several hubs, by what became of them (taken, let_go, lost: another hub had it, ran_out: not renewed in time).",
+		}, []string{"result"}),
 	}
-	for _, c := range []prometheus.Collector{m.state, m.reconnects, m.away, m.outages} {
+	for _, c := range []prometheus.Collector{m.state, m.reconnects, m.away, m.outages, m.leases} {
 		if err := reg.Register(c); err != nil {
 			return nil, fmt.Errorf("register account metrics: %w", err)
 		}

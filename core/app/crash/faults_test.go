@@ -3,6 +3,7 @@ package crash
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -21,7 +22,14 @@ type fault struct {
 	points []string
 	// engine is the one that it is a fault of; "" for any.
 	engine string
+	// more are the further changes that it takes.
+	more []edit
+	// paused: it shows in a hub that is stopped and woken.
+	paused bool
 }
+
+// edit is a change of a file.
+type edit struct{ file, old, new string }
 
 var faults = map[string]fault{
 	"acknowledge before append": {
@@ -106,6 +114,36 @@ var faults = map[string]fault{
 	},
 }
 
+// leaseFaults are those of several hubs.
+var leaseFaults = map[string]fault{
+	"leases taken too early": {
+		file: "core/store/mongo/leases.go",
+		old:  "x.Owner != \"\" && x.Until != nil && x.Until.After(s.now())\n\tif live",
+		new:  "x.Owner != \"\" && x.Until != nil && x.Until.After(s.now().Add(2500*time.Millisecond))\n\tif live",
+		more: []edit{{
+			"core/store/mongo/leases.go",
+			"if x.Owner != \"\" && x.Until != nil && x.Until.After(s.now()) {",
+			"if x.Owner != \"\" && x.Until != nil && x.Until.After(s.now().Add(2500*time.Millisecond)) {",
+		}},
+	},
+	"lease given back before the connection ends": {
+		file: "core/account/owner.go",
+		old:  "\to.hangUp()\n\to.cede()\n\to.release()\n",
+		new:  "\to.release()\n\ttime.Sleep(2 * time.Second)\n\to.hangUp()\n\to.cede()\n",
+	},
+	"acting goes on after the lease": { // which leaves it to the fences in the database
+		file: "core/account/tenure.go",
+		old:  "\treturn l.Epoch != 0 && l.Epoch == epoch && m.deps.Clock.Now().Before(l.Until)\n",
+		new:  "\treturn l.Epoch == epoch\n",
+		more: []edit{
+			{"core/account/tenure.go", "\treturn o.m.cfg.Shared && o.lease.Epoch != 0 && !o.m.deps.Clock.Now().Before(o.lease.Until)\n", "\treturn false\n"},
+			{"core/account/lease.go", "func (o *owner) expired() {\n", "func (o *owner) expired() {\n\tif o.lease.Epoch > 0 {\n\t\treturn\n\t}\n"},
+			{"core/account/lease.go", "\tcase errors.Is(err, store.ErrStale):\n\t\to.log.Error", "\tcase errors.Is(err, store.ErrStale) && !o.m.cfg.Shared:\n\t\to.log.Error"},
+		},
+		paused: true,
+	},
+}
+
 // senderFunc is declared for the fault above.
 const senderFunc = `
 type senderFunc func(context.Context, whatsapp.Outgoing) (whatsapp.Accepted, error)
@@ -113,23 +151,32 @@ type senderFunc func(context.Context, whatsapp.Outgoing) (whatsapp.Accepted, err
 func (f senderFunc) Send(ctx context.Context, m whatsapp.Outgoing) (whatsapp.Accepted, error) { return f(ctx, m) }
 `
 
-// overlay writes the changed file beside the source and returns the file that tells
-// the compiler to take it instead.
+// overlay writes the changed files beside the source and returns the file that tells
+// the compiler to take them instead.
 func overlay(ctx context.Context, t *testing.T, f fault) string {
 	source, err := scenario.SourceDir(ctx)
 	require.NoError(t, err)
-	path := filepath.Join(source, filepath.FromSlash(f.file))
-	text, err := os.ReadFile(path)
-	require.NoError(t, err)
-	require.Equal(t, 1, strings.Count(string(text), f.old), "%s has changed: the fault must be written anew", f.file)
-	changed := strings.Replace(string(text), f.old, f.new, 1)
-	if strings.Contains(f.new, "senderFunc(") {
-		changed += senderFunc
-	}
 	dir := t.TempDir()
-	other := filepath.Join(dir, "changed.go")
-	require.NoError(t, os.WriteFile(other, []byte(changed), 0o600))
-	b, err := json.Marshal(map[string]any{"Replace": map[string]string{path: other}})
+	replace := map[string]string{}
+	for _, e := range append([]edit{{f.file, f.old, f.new}}, f.more...) {
+		path := filepath.Join(source, filepath.FromSlash(e.file))
+		from := path
+		if replace[path] != "" {
+			from = replace[path]
+		}
+		text, err := os.ReadFile(from)
+		require.NoError(t, err)
+		require.Equal(t, 1, strings.Count(string(text), e.old), "%s has changed: the fault must be written anew", e.file)
+		changed := strings.Replace(string(text), e.old, e.new, 1)
+		if strings.Contains(e.new, "senderFunc(") {
+			changed += senderFunc
+		}
+		if replace[path] == "" {
+			replace[path] = filepath.Join(dir, fmt.Sprintf("changed%d.go", len(replace)))
+		}
+		require.NoError(t, os.WriteFile(replace[path], []byte(changed), 0o600))
+	}
+	b, err := json.Marshal(map[string]any{"Replace": replace})
 	require.NoError(t, err)
 	file := filepath.Join(dir, "overlay.json")
 	require.NoError(t, os.WriteFile(file, b, 0o600))
@@ -139,7 +186,9 @@ func overlay(ctx context.Context, t *testing.T, f fault) string {
 // TestFaultsStillApply keeps the deliberate faults in step with the source, so that
 // make crash does not find out late.
 func TestFaultsStillApply(t *testing.T) {
-	for name, f := range faults {
-		t.Run(name, func(t *testing.T) { overlay(t.Context(), t, f) })
+	for _, all := range []map[string]fault{faults, leaseFaults} {
+		for name, f := range all {
+			t.Run(name, func(t *testing.T) { overlay(t.Context(), t, f) })
+		}
 	}
 }
