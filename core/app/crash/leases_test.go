@@ -35,6 +35,11 @@ type line struct {
 	State   string    `json:"state"`
 }
 
+// connects says that the process makes a connection, or has one.
+func (l line) connects() bool {
+	return l.Msg == msgChanged && (l.State == "connecting" || l.State == "connected")
+}
+
 const (
 	msgTaken   = "account is taken"
 	msgRenewed = "account's lease is renewed"
@@ -108,6 +113,8 @@ func tenures(lives []*journal, ttl time.Duration) ([]tenure, error) {
 		for _, l := range j.lines {
 			t := mine[l.Account]
 			switch {
+			case l.Msg == msgTaken && t != nil && t.epoch == l.Epoch: // asked for again, which prolongs it
+				t.until = l.Until
 			case l.Msg == msgTaken:
 				if t != nil && t.until.After(l.Time) {
 					bad = fmt.Errorf("process %d took account %s twice", life, l.Account)
@@ -162,7 +169,7 @@ func checkTenures(lives []*journal, ttl time.Duration) ([]tenure, error) {
 	}
 	for life, j := range lives {
 		for _, l := range j.since(time.Time{}) {
-			if l.Msg != msgChanged || l.State != "connecting" && l.State != "connected" {
+			if !l.connects() {
 				continue
 			}
 			held := slices.ContainsFunc(all, func(t tenure) bool {

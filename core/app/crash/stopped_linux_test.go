@@ -115,7 +115,7 @@ func (w *world) wake(ctx context.Context, sleeper, other *hub) error {
 		return err
 	}
 	for _, l := range sleeper.lives[len(sleeper.lives)-1].since(awake) {
-		if l.Msg != msgGone {
+		if l.Msg == msgTaken || l.Msg == msgRenewed || l.connects() {
 			return fmt.Errorf("it acted for the account after it was woken: %+v", l)
 		}
 	}
