@@ -59,7 +59,7 @@ func (o *Outbox) control(ctx context.Context, ep *endpoint) {
 	o.mu.Unlock()
 
 	if save {
-		if err := o.store.SaveEndpoint(ctx, state); err != nil {
+		if err := o.saveState(ctx, state); err != nil {
 			o.log.Warn("endpoint state not written, trying again", "connector", ep.Name, "err", err)
 			o.again(&ep.save)
 		}

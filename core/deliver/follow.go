@@ -11,7 +11,7 @@ import (
 
 // Whether an endpoint is disabled is for all processes on a database. Each writes what it
 // decided, with the time, and follows what is stored with a later one. Who finds its own
-// decision overwritten, by a process that had not heard of it, writes it again.
+// decision overwritten, by a process that wrote at the same moment, writes it again.
 
 // Refresh follows what other processes on the same database have disabled and enabled.
 func (o *Outbox) Refresh(ctx context.Context) error {
@@ -69,6 +69,23 @@ func (o *Outbox) follow(ctx context.Context, ep *endpoint, s store.EndpointState
 	o.revive(ep, s.UpdatedAt)
 	o.log.Info("endpoint was enabled by another hub", "connector", ep.Name)
 	return nil
+}
+
+// saveState writes an endpoint's state, unless another process has decided since whether it
+// is disabled: then Refresh follows that first.
+func (o *Outbox) saveState(ctx context.Context, state store.EndpointState) error {
+	if o.shared {
+		states, err := o.store.EndpointStates(ctx)
+		if err != nil {
+			return err
+		}
+		for _, s := range states {
+			if s.ID == state.ID && s.Disabled != state.Disabled && s.UpdatedAt.After(state.UpdatedAt) {
+				return nil
+			}
+		}
+	}
+	return o.store.SaveEndpoint(ctx, state)
 }
 
 // later is now, to the millisecond as it is stored, and after what is known: a clock that

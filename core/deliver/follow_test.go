@@ -90,8 +90,9 @@ func TestAReceiverThatIsGoneIsLeftAloneByEveryHub(t *testing.T) {
 	})
 }
 
-// A hub that has not heard of a decision may write over it what it knows.
-func TestADecisionThatWasOverwrittenIsWrittenAgain(t *testing.T) {
+// A hub that has not heard of a decision has something else to write; and may be in the
+// midst of it.
+func TestADecisionIsNotOverwrittenByWhoHasNotHeardOfIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFakeStore()
 		a, b := hubs(t, f, connector(1, nil))
@@ -104,7 +105,8 @@ func TestADecisionThatWasOverwrittenIsWrittenAgain(t *testing.T) {
 		b.endpoints[epA].save = true // as when its breaker opens
 		b.mu.Unlock()
 		time.Sleep(2 * time.Second)
-		require.False(t, f.endpoint(epA).Disabled)
+		require.True(t, f.endpoint(epA).Disabled)
+		require.NoError(t, f.SaveEndpoint(t.Context(), store.EndpointState{ID: epA}))
 		require.NoError(t, a.Refresh(t.Context()))
 		time.Sleep(2 * time.Second)
 		require.True(t, f.endpoint(epA).Disabled)
