@@ -17,6 +17,7 @@ import (
 	"github.com/wildcathub/wildcat/core/egress"
 	"github.com/wildcathub/wildcat/core/pipeline"
 	"github.com/wildcathub/wildcat/core/store"
+	"github.com/wildcathub/wildcat/core/store/mongo"
 	"github.com/wildcathub/wildcat/core/store/sqlite"
 	"github.com/wildcathub/wildcat/plugins"
 	"github.com/wildcathub/wildcat/sdk"
@@ -24,7 +25,9 @@ import (
 
 const (
 	deliverEvents = 12_000
-	deliverChats  = 64
+	// mongoEvents are fewer: the fake server takes its time.
+	mongoEvents  = 2_000
+	deliverChats = 64
 	// inFlight is the webhook connector's own bound, and so the floor's concurrency.
 	inFlight    = 16
 	benchSecret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw" //nolint:gosec // the published test secret
@@ -39,28 +42,37 @@ func (b *bench) deliver(ctx context.Context) ([]row, error) {
 		return nil, err
 	}
 	defer stop()
-	var ratios, floors []float64
+	var ratios, onMongo, floors []float64
 	for i := range b.pairs {
-		var loop, hub float64
-		measureLoop := func() (err error) { loop, err = postLoop(ctx, url); return err }
-		measureHub := func() (err error) { hub, err = b.outbox(ctx, url, i); return err }
-		order := []func() error{measureLoop, measureHub}
-		if i%2 == 1 {
-			order[0], order[1] = order[1], order[0]
+		var loop, hub, other float64
+		order := []func() error{
+			func() (err error) { loop, err = postLoop(ctx, url); return err },
+			func() (err error) { hub, err = b.onSQLite(ctx, url, i); return err },
 		}
-		for _, measure := range order {
-			if err := measure(); err != nil {
+		if b.mongo != nil {
+			order = append(order, func() (err error) { other, err = b.onMongo(ctx, url); return err })
+		}
+		for k := range order {
+			if err := order[(i+k)%len(order)](); err != nil {
 				return nil, err
 			}
 		}
-		b.logf("deliver: loop %.0f/s, hub %.0f/s", loop, hub)
+		b.logf("deliver: loop %.0f/s, hub %.0f/s, on MongoDB %.0f/s", loop, hub, other)
 		ratios = append(ratios, hub/loop)
+		onMongo = append(onMongo, other/loop)
 		floors = append(floors, loop)
 	}
-	return []row{{
+	rows := []row{{
 		Name: "deliver_vs_post_loop", Ratio: median(ratios), Floor: median(floors), Unit: "deliveries/s", N: len(ratios), Spread: spread(ratios), Target: 0.15,
 		Note: fmt.Sprintf("append → durable finish, %d events of %d chats, synchronous=FULL", deliverEvents, deliverChats),
-	}}, nil
+	}}
+	if b.mongo != nil {
+		rows = append(rows, row{
+			Name: "deliver_mongo_vs_post_loop", Ratio: median(onMongo), Floor: median(floors), Unit: "deliveries/s", N: len(onMongo), Spread: spread(onMongo),
+			Note: fmt.Sprintf("the same, %d events, on %s", mongoEvents, b.mongo.what),
+		})
+	}
+	return rows, nil
 }
 
 // startSink answers every POST with 200.
@@ -163,8 +175,8 @@ func (noReplies) RenderText(string, string, *sdk.Message, []string) (string, []b
 	return "", nil, fmt.Errorf("no rule replies here")
 }
 
-// outbox runs the hub's own store, pipeline and outbox.
-func (b *bench) outbox(ctx context.Context, url string, i int) (float64, error) {
+// onSQLite measures deliveries on a file.
+func (b *bench) onSQLite(ctx context.Context, url string, i int) (float64, error) {
 	dir := filepath.Join(b.dir, fmt.Sprintf("deliver-%d", i))
 	defer os.RemoveAll(dir)
 	st, err := sqlite.Open(ctx, sqlite.Config{Dir: dir, ReadyLog: true}, sqlite.Deps{})
@@ -172,6 +184,23 @@ func (b *bench) outbox(ctx context.Context, url string, i int) (float64, error) 
 		return 0, err
 	}
 	defer st.Close()
+	return outbox(ctx, url, st, deliverEvents)
+}
+
+// onMongo measures deliveries on the MongoDB server.
+func (b *bench) onMongo(ctx context.Context, url string) (float64, error) {
+	name, drop := b.mongo.database()
+	defer drop()
+	st, err := mongo.Open(ctx, mongo.Config{URI: b.mongo.uri, Database: name}, mongo.Deps{})
+	if err != nil {
+		return 0, err
+	}
+	defer st.Close()
+	return outbox(ctx, url, st, mongoEvents)
+}
+
+// outbox runs the hub's own pipeline and outbox on a store.
+func outbox(ctx context.Context, url string, st store.Store, events int) (float64, error) {
 	c, err := webhookConnector(url)
 	if err != nil {
 		return 0, err
@@ -201,7 +230,7 @@ func (b *bench) outbox(ctx context.Context, url string, i int) (float64, error) 
 		return 0, err
 	}
 	start := time.Now()
-	if err := appendAll(ctx, p); err != nil {
+	if err := appendAll(ctx, p, events); err != nil {
 		return 0, err
 	}
 	for {
@@ -209,10 +238,10 @@ func (b *bench) outbox(ctx context.Context, url string, i int) (float64, error) 
 		if err != nil {
 			return 0, err
 		}
-		if counts[store.DeliveryOK] == deliverEvents {
-			return deliverEvents / time.Since(start).Seconds(), nil
+		if counts[store.DeliveryOK] == events {
+			return float64(events) / time.Since(start).Seconds(), nil
 		}
-		if dead := counts[store.DeliveryDead]; dead > 0 || time.Since(start) > 2*time.Minute {
+		if dead := counts[store.DeliveryDead]; dead > 0 || time.Since(start) > 3*time.Minute {
 			return 0, fmt.Errorf("deliveries did not finish: %v", counts)
 		}
 		time.Sleep(2 * time.Millisecond)
@@ -220,11 +249,11 @@ func (b *bench) outbox(ctx context.Context, url string, i int) (float64, error) 
 }
 
 // appendAll appends each chat's events in order, the chats side by side.
-func appendAll(ctx context.Context, p *pipeline.Pipeline) error {
+func appendAll(ctx context.Context, p *pipeline.Pipeline, events int) error {
 	errs := make(chan error, deliverChats)
 	for chat := range deliverChats {
 		go func() {
-			for i := chat; i < deliverEvents; i += deliverChats {
+			for i := chat; i < events; i += deliverChats {
 				if err := p.Append(ctx, benchEvent(i)); err != nil {
 					errs <- err
 					return

@@ -12,6 +12,9 @@ import (
 // intakeMessages wait, encrypted, in the sandbox's offline queue in each run.
 const intakeMessages = 1500
 
+// mongoMessages are fewer: the fake server takes its time.
+const mongoMessages = 300
+
 // sample is one drain of the offline queue.
 type sample struct {
 	perSecond float64
@@ -27,7 +30,7 @@ func (b *bench) intake(ctx context.Context) ([]row, error) {
 		return nil, err
 	}
 	defer w.close()
-	hub, _, err := w.pairHub(ctx)
+	hub, _, err := w.pairHub(ctx, hubNumber)
 	if err != nil {
 		return nil, err
 	}
@@ -40,26 +43,49 @@ func (b *bench) intake(ctx context.Context) ([]row, error) {
 	if err := w.pairBare(ctx, guardedNumber, "-guard"); err != nil {
 		return nil, err
 	}
+	var onMongo *world
+	if b.mongo != nil {
+		other, end, err := w.onMongo()
+		if err != nil {
+			return nil, err
+		}
+		defer end()
+		p, _, err := other.pairHub(ctx, mongoNumber)
+		if err != nil {
+			return nil, err
+		}
+		if err := p.Stop(15 * time.Second); err != nil {
+			return nil, err
+		}
+		onMongo = other
+	}
 	contenders := []contender{
-		{"bare", bareNumber, func() (*scenario.Process, error) { return w.startBare(ctx, bareNumber, 1) }},
-		{"guarded", guardedNumber, func() (*scenario.Process, error) { return w.startBare(ctx, guardedNumber, 1, "-guard") }},
-		{"hub", hubNumber, func() (*scenario.Process, error) {
+		{"bare", bareNumber, intakeMessages, func() (*scenario.Process, error) { return w.startBare(ctx, bareNumber, 1) }},
+		{"guarded", guardedNumber, intakeMessages, func() (*scenario.Process, error) { return w.startBare(ctx, guardedNumber, 1, "-guard") }},
+		{"hub", hubNumber, intakeMessages, func() (*scenario.Process, error) {
 			p, _, err := w.startHub(ctx)
 			return p, err
 		}},
 	}
+	if onMongo != nil {
+		contenders = append(contenders, contender{"mongo", mongoNumber, mongoMessages, func() (*scenario.Process, error) {
+			p, _, err := onMongo.startHub(ctx)
+			return p, err
+		}})
+	}
 	// One uncounted run each: sessions are set up, files are grown.
 	for _, c := range contenders {
-		if _, err := w.drain(ctx, c.number, c.start); err != nil {
+		if _, err := w.drain(ctx, c); err != nil {
 			return nil, err
 		}
 	}
+	var mongoRatios []float64
 	var ratios, guarded, floors, guardedFloors, cpu, bareCPU []float64
 	for i := range b.pairs {
 		got := map[string]sample{}
-		for k := range contenders { // each goes first, second and last equally often
+		for k := range contenders { // each goes first and last equally often
 			c := contenders[(i+k)%len(contenders)]
-			if got[c.name], err = w.drain(ctx, c.number, c.start); err != nil {
+			if got[c.name], err = w.drain(ctx, c); err != nil {
 				return nil, err
 			}
 		}
@@ -67,13 +93,14 @@ func (b *bench) intake(ctx context.Context) ([]row, error) {
 		b.logf("intake: bare %.0f/s %.0f µs, guarded %.0f/s %.0f µs, hub %.0f/s %.0f µs", bare.perSecond, bare.cpuMicros,
 			got["guarded"].perSecond, got["guarded"].cpuMicros, hub.perSecond, hub.cpuMicros)
 		ratios = append(ratios, hub.perSecond/bare.perSecond)
+		mongoRatios = append(mongoRatios, got["mongo"].perSecond/bare.perSecond)
 		guarded = append(guarded, hub.perSecond/got["guarded"].perSecond)
 		floors = append(floors, bare.perSecond)
 		guardedFloors = append(guardedFloors, got["guarded"].perSecond)
 		cpu = append(cpu, hub.cpuMicros)
 		bareCPU = append(bareCPU, bare.cpuMicros)
 	}
-	return []row{
+	rows := []row{
 		{
 			Name: "intake_vs_whatsmeow", Ratio: median(ratios), Floor: median(floors), Unit: "messages/s", N: len(ratios), Spread: spread(ratios), Target: 0.6,
 			Note: "offline queue: login → last acknowledgement; three rules and one webhook",
@@ -86,32 +113,40 @@ func (b *bench) intake(ctx context.Context) ([]row, error) {
 			Name: "intake_cpu_us", Value: median(cpu), Floor: median(bareCPU), Unit: "µs CPU/message", N: len(cpu), Spread: spread(cpu),
 			Note: "whole process: storing, rules and the webhook included",
 		},
-	}, nil
+	}
+	if b.mongo != nil {
+		rows = append(rows, row{
+			Name: "intake_mongo_vs_whatsmeow", Ratio: median(mongoRatios), Floor: median(floors), Unit: "messages/s", N: len(mongoRatios), Spread: spread(mongoRatios),
+			Note: fmt.Sprintf("the same, %d messages, stored on %s", mongoMessages, b.mongo.what),
+		})
+	}
+	return rows, nil
 }
 
 // contender is a client whose intake is timed.
 type contender struct {
 	name, number string
+	messages     int
 	start        func() (*scenario.Process, error)
 }
 
 // drain queues messages for a device that is offline, starts its client, and waits
 // until the sandbox has every acknowledgement.
-func (w *world) drain(ctx context.Context, number string, start func() (*scenario.Process, error)) (sample, error) {
-	batch := make([]scenario.Outgoing, intakeMessages)
+func (w *world) drain(ctx context.Context, c contender) (sample, error) {
+	batch := make([]scenario.Outgoing, c.messages)
 	for i := range batch {
-		batch[i] = scenario.Outgoing{From: stranger(i % strangers), To: number, Text: fmt.Sprintf("message %d, of about the length that people write", i)}
+		batch[i] = scenario.Outgoing{From: stranger(i % strangers), To: c.number, Text: fmt.Sprintf("message %d, of about the length that people write", i)}
 	}
 	if err := w.sandbox.SendBatch(ctx, batch); err != nil {
 		return sample{}, err
 	}
-	p, err := start()
+	p, err := c.start()
 	if err != nil {
 		return sample{}, err
 	}
 	var d device
 	err = scenario.Until(ctx, 2*time.Minute, func() error {
-		if d, err = w.device(ctx, number); err != nil {
+		if d, err = w.device(ctx, c.number); err != nil {
 			return err
 		}
 		if d.Pending > 0 || !d.Online {
@@ -125,8 +160,8 @@ func (w *world) drain(ctx context.Context, number string, start func() (*scenari
 	}
 	took := time.Duration(d.LastAckNS - d.LastLoginNS)
 	return sample{
-		perSecond: intakeMessages / took.Seconds(),
-		cpuMicros: cpu * 1e6 / intakeMessages,
+		perSecond: float64(c.messages) / took.Seconds(),
+		cpuMicros: cpu * 1e6 / float64(c.messages),
 	}, err
 }
 
@@ -139,7 +174,7 @@ func (b *bench) latency(ctx context.Context) ([]row, error) {
 		return nil, err
 	}
 	defer w.close()
-	hub, _, err := w.pairHub(ctx)
+	hub, _, err := w.pairHub(ctx, hubNumber)
 	if err != nil {
 		return nil, err
 	}

@@ -33,15 +33,18 @@ type row struct {
 	Spread float64 `json:"spread"`
 	// Target is what the figure must reach: at least for a ratio.
 	Target float64 `json:"target,omitempty"`
-	Note   string  `json:"note,omitempty"`
+	// Most is what the figure must not exceed.
+	Most float64 `json:"most,omitempty"`
+	Note string  `json:"note,omitempty"`
 }
 
 // bench is what the measurements share.
 type bench struct {
-	dir     string // of this run, removed at the end
-	source  string // the checkout
-	hub     string // the wildcat binary
-	self    string // this binary, for the bare client
+	dir     string       // of this run, removed at the end
+	source  string       // the checkout
+	hub     string       // the wildcat binary
+	self    string       // this binary, for the bare client
+	mongo   *mongoServer // nil: no rows about it
 	pairs   int
 	verbose bool
 }
@@ -66,16 +69,17 @@ func main() {
 	defer stop()
 	out := flag.String("out", "bench.json", "file to write")
 	pairs := flag.Int("pairs", 5, "interleaved pairs a ratio is the median of")
-	only := flag.String("only", "", "one measurement: intake, latency, deliver, idle or simulator")
+	only := flag.String("only", "", "one measurement: intake, latency, deliver, roundtrips, idle or simulator")
+	uri := flag.String("mongo", os.Getenv("MONGODB_URI"), "a MongoDB server to measure on, too; databases named wildcat_test_* are made and dropped")
 	verbose := flag.Bool("v", false, "print every sample")
 	flag.Parse()
-	if err := run(ctx, *out, *pairs, *only, *verbose); err != nil {
+	if err := run(ctx, *out, *uri, *pairs, *only, *verbose); err != nil {
 		fmt.Fprintln(os.Stderr, "wildcat-bench:", err)
 		os.Exit(1) //nolint:gocritic // the signal handler needs no undoing
 	}
 }
 
-func run(ctx context.Context, out string, pairs int, only string, verbose bool) error {
+func run(ctx context.Context, out, uri string, pairs int, only string, verbose bool) error {
 	source, err := scenario.SourceDir(ctx)
 	if err != nil {
 		return err
@@ -86,7 +90,10 @@ func run(ctx context.Context, out string, pairs int, only string, verbose bool) 
 	}
 	defer os.RemoveAll(dir)
 	b := &bench{dir: dir, source: source, pairs: pairs, verbose: verbose}
-	if only != "deliver" { // which runs the parts in this process
+	if b.mongo, err = findMongo(ctx, uri); err != nil {
+		return err
+	}
+	if only != "deliver" && only != "roundtrips" { // which run the parts in this process
 		if b.hub, err = scenario.Build(ctx, source, "./cmd/wildcat", filepath.Join(dir, "wildcat")); err != nil {
 			return err
 		}
@@ -98,7 +105,7 @@ func run(ctx context.Context, out string, pairs int, only string, verbose bool) 
 	for _, m := range []struct {
 		name string
 		do   func(context.Context) ([]row, error)
-	}{{"intake", b.intake}, {"latency", b.latency}, {"deliver", b.deliver}, {"idle", b.idle}, {"simulator", b.simulator}} {
+	}{{"intake", b.intake}, {"latency", b.latency}, {"deliver", b.deliver}, {"roundtrips", b.roundTrips}, {"idle", b.idle}, {"simulator", b.simulator}} {
 		if only != "" && only != m.name {
 			continue
 		}
@@ -128,6 +135,9 @@ func print1(r row) {
 	target := ""
 	if r.Target != 0 {
 		target = fmt.Sprintf("at least %.2f", r.Target)
+	}
+	if r.Most != 0 {
+		target = fmt.Sprintf("at most %.2f", r.Most)
 	}
 	fmt.Printf("%-26s %-22s %-16s n=%-5d spread %.2f  %-14s %s\n", r.Name, figure, r.Unit, r.N, r.Spread, target, r.Note)
 }

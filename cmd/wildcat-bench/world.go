@@ -18,6 +18,7 @@ const (
 	hubNumber     = "15550000001"
 	bareNumber    = "15550000002"
 	guardedNumber = "15550000003"
+	mongoNumber   = "15550000004"
 	account       = "bench"
 )
 
@@ -28,10 +29,13 @@ type world struct {
 	process *scenario.Process
 	sandbox *scenario.Sandbox
 	hook    *scenario.Receiver
+	// env and data are the hub's: extra variables of its environment, and its data folder.
+	env  []string
+	data string
 }
 
 func (b *bench) newWorld(ctx context.Context, name string) (*world, error) {
-	w := &world{b: b, dir: filepath.Join(b.dir, name)}
+	w := &world{b: b, dir: filepath.Join(b.dir, name), data: "data"}
 	if err := os.MkdirAll(w.dir, 0o700); err != nil {
 		return nil, err
 	}
@@ -103,8 +107,8 @@ func (w *world) startHub(ctx context.Context) (*scenario.Process, *scenario.Hub,
 		log = os.Stderr
 	}
 	p, err := scenario.StartProcess(ctx, scenario.Command{
-		Name: "the hub", Exe: w.b.hub, Log: log, Dir: w.dir, Env: []string{"LOG_LEVEL=warn"},
-		Args: []string{"serve", "--config", filepath.Join(w.dir, "wildcat.yaml"), "--data", filepath.Join(w.dir, "data"), "--exit-with-stdin"},
+		Name: "the hub", Exe: w.b.hub, Log: log, Dir: w.dir, Env: append([]string{"LOG_LEVEL=warn"}, w.env...),
+		Args: []string{"serve", "--config", filepath.Join(w.dir, "wildcat.yaml"), "--data", filepath.Join(w.dir, w.data), "--exit-with-stdin"},
 	})
 	if err != nil {
 		return nil, nil, err
@@ -113,19 +117,34 @@ func (w *world) startHub(ctx context.Context) (*scenario.Process, *scenario.Hub,
 }
 
 // pairHub starts the hub for the first time, pairs its account and registers the webhook.
-func (w *world) pairHub(ctx context.Context) (*scenario.Process, *scenario.Hub, error) {
+func (w *world) pairHub(ctx context.Context, number string) (*scenario.Process, *scenario.Hub, error) {
 	p, hub, err := w.startHub(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := w.sandbox.AddPhone(ctx, hubNumber, "Hub"); err != nil {
+	if err := w.sandbox.AddPhone(ctx, number, "Hub"); err != nil {
 		return nil, nil, err
 	}
 	secret, err := hub.AddWebhook(ctx, w.hook.URL)
 	if err != nil {
 		return nil, nil, err
 	}
-	return p, hub, errors.Join(w.hook.SetSecret(secret), scenario.Pair(ctx, hub, w.sandbox, account, hubNumber))
+	return p, hub, errors.Join(w.hook.SetSecret(secret), scenario.Pair(ctx, hub, w.sandbox, account, number))
+}
+
+// onMongo is the same sandbox with another hub, which stores on the MongoDB server and has
+// a receiver of its own. end drops the database.
+func (w *world) onMongo() (other *world, end func(), err error) {
+	m := *w
+	name, drop := w.b.mongo.database()
+	m.data, m.env = "data-mongo", []string{"MONGO_URL=" + w.b.mongo.uri, "DB_NAME=" + name}
+	if m.hook, err = scenario.StartReceiver(); err != nil {
+		return nil, nil, err
+	}
+	return &m, func() {
+		m.hook.Close()
+		drop()
+	}, nil
 }
 
 // device is a row of the sandbox's GET /sandbox/devices.
