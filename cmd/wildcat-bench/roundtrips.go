@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -218,7 +219,7 @@ func (w *tripWorld) pair(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	jid := make(chan string, 1)
+	var paired string
 	first, err := w.connect(ctx, fresh, func(s whatsapp.Signal) error {
 		switch s.Kind {
 		case whatsapp.SignalQR:
@@ -226,21 +227,15 @@ func (w *tripWorld) pair(ctx context.Context) error {
 			w.dev = d
 			return err
 		case whatsapp.SignalPaired:
-			jid <- s.JID
+			paired = s.JID
 		}
 		return nil
-	}, whatsapp.SignalRestart)
+	}, whatsapp.SignalPaired, whatsapp.SignalRestart) // in either order
 	if err != nil {
 		return err
 	}
 	if err := first.Close(ctx); err != nil {
 		return err
-	}
-	var paired string
-	select {
-	case paired = <-jid:
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 	dev, err := w.keys.Device(ctx, paired, devices.Owner{Account: account, Epoch: 1})
 	if err != nil {
@@ -254,8 +249,8 @@ func (w *tripWorld) pair(ctx context.Context) error {
 	return w.dev.WaitDrained(ctx)
 }
 
-// connect makes a connection, and waits until a signal comes of it.
-func (w *tripWorld) connect(ctx context.Context, d *devices.Device, each func(whatsapp.Signal) error, until whatsapp.SignalKind) (*whatsapp.Meow, error) {
+// connect makes a connection, and waits until all of these signals have come of it.
+func (w *tripWorld) connect(ctx context.Context, d *devices.Device, each func(whatsapp.Signal) error, until ...whatsapp.SignalKind) (*whatsapp.Meow, error) {
 	signals := make(chan whatsapp.Signal, 64)
 	c, err := whatsapp.New(whatsapp.Deps{
 		Account: account, Device: d, HTTP: w.net.HTTP, Sends: w.store,
@@ -276,21 +271,20 @@ func (w *tripWorld) connect(ctx context.Context, d *devices.Device, each func(wh
 	}
 	timeout := time.NewTimer(30 * time.Second)
 	defer timeout.Stop()
-	for {
+	for len(until) > 0 {
 		select {
 		case s := <-signals:
-			if s.Kind == until {
-				return c, nil
-			}
 			if each != nil {
 				if err := each(s); err != nil {
 					return nil, err
 				}
 			}
+			until = slices.DeleteFunc(until, func(k whatsapp.SignalKind) bool { return k == s.Kind })
 		case <-timeout.C:
-			return nil, fmt.Errorf("no %s within 30 s", until)
+			return nil, fmt.Errorf("no %s within 30 s", until[0])
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
 	}
+	return c, nil
 }
