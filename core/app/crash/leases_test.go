@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"testing"
@@ -225,7 +226,7 @@ func checkWrites(all []tenure, rows []written, read time.Time) error {
 			ClientId: t.life, Input: op{take: true, epoch: t.epoch, what: "taken"}, Call: t.asked.UnixNano(), Return: t.known.UnixNano(),
 		})
 	}
-	for _, w := range extremes(rows) {
+	for _, w := range newest(rows) {
 		history[w.account] = append(history[w.account], porcupine.Operation{
 			Input: op{epoch: w.epoch, what: w.what}, Call: w.at.Add(-slack).UnixNano(), Return: read.UnixNano(),
 		})
@@ -234,36 +235,42 @@ func checkWrites(all []tenure, rows []written, read time.Time) error {
 		switch porcupine.CheckOperationsTimeout(register(), ops, 10*time.Second) {
 		case porcupine.Ok:
 		case porcupine.Illegal:
-			return fmt.Errorf("account %s was written under a lease that another had taken over:%s", account, story(ops))
+			return fmt.Errorf("account %s was written under a lease that another had taken over%s%s", account, late(all, rows), story(ops))
 		default:
-			return fmt.Errorf("account %s: the order of %d operations was not found in time", account, len(ops))
+			return fmt.Errorf("account %s: no order of %d operations was found in time%s", account, len(ops), late(all, rows))
 		}
 	}
 	return nil
 }
 
-// extremes are, of an account's writes under one epoch, the one that began first and the one
-// that began last: where both have their place, all between them have.
-func extremes(rows []written) []written {
+// newest are, of an account's writes under one epoch, the one that began last: where it has its
+// place, all before it have.
+func newest(rows []written) []written {
 	type key struct {
 		account string
 		epoch   uint64
 	}
-	first, last := map[key]written{}, map[key]written{}
+	last := map[key]written{}
 	for _, w := range rows {
 		k := key{w.account, w.epoch}
-		if f, ok := first[k]; !ok || w.at.Before(f.at) {
-			first[k] = w
-		}
 		if l, ok := last[k]; !ok || w.at.After(l.at) {
 			last[k] = w
 		}
 	}
-	var out []written
-	for k := range first {
-		out = append(out, first[k], last[k])
+	return slices.Collect(maps.Values(last))
+}
+
+// late names a write that began when a later epoch had surely been taken: with many operations
+// it is the message that is of use.
+func late(all []tenure, rows []written) string {
+	for _, w := range newest(rows) {
+		for _, t := range all {
+			if t.account == w.account && t.epoch > w.epoch && w.at.Add(-slack).After(t.known) {
+				return fmt.Sprintf(": %s under epoch %d at %s, epoch %d was taken at %s", w.what, w.epoch, clock(w.at), t.epoch, clock(t.known))
+			}
+		}
 	}
-	return out
+	return ""
 }
 
 // story tells a history, for a message.

@@ -54,6 +54,8 @@ func TestSeveralHubsSeeDeliberateFaults(t *testing.T) {
 				err = s.play(ctx, 0)
 			}
 			require.Error(t, err, "the story passed with a hub that is broken on purpose")
+			var exit interface{ ExitCode() int }
+			require.False(t, errors.As(err, &exit), "the broken hub did not run: %v", err)
 			t.Logf("seen: %v", err)
 		})
 	}
