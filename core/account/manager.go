@@ -295,18 +295,24 @@ func (m *Manager) find(id string) (*owner, error) {
 }
 
 // Get returns an account's record, with the state of this moment. It never waits for
-// WhatsApp; while the store is away it answers from memory, as far as the account was this
-// hub's. Errors wrap store.ErrNotFound.
+// WhatsApp; while the store fails it answers from memory, as far as the account was this hub's.
+// Errors wrap store.ErrNotFound.
 func (m *Manager) Get(ctx context.Context, id string) (store.Account, error) {
-	rec, ok := m.remembered(id)
-	if !ok {
-		err := m.storage.outage()
-		if err != nil {
-			return store.Account{}, fmt.Errorf("get account: %w", err)
+	err := m.storage.outage()
+	var rec store.Account
+	if err == nil {
+		// What is in memory need not wait longer for what is in the store.
+		tctx, cancel := context.WithTimeout(ctx, probeTimeout)
+		rec, err = m.deps.Store.Account(tctx, id)
+		cancel()
+	}
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		if known, ok := m.remembered(id); ok {
+			rec, err = known, nil
 		}
-		if rec, err = m.deps.Store.Account(ctx, id); err != nil {
-			return store.Account{}, fmt.Errorf("get account: %w", err)
-		}
+	}
+	if err != nil {
+		return store.Account{}, fmt.Errorf("get account: %w", err)
 	}
 	return m.fresh(rec), nil
 }

@@ -94,11 +94,8 @@ func (m *Manager) unpark() {
 	clear(m.parked)
 }
 
-// remembered returns an account's record from memory while the store is away.
+// remembered returns an account's record from memory, if it is or was this hub's.
 func (m *Manager) remembered(id string) (store.Account, bool) {
-	if m.storage.outage() == nil {
-		return store.Account{}, false
-	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if o := m.owners[id]; o != nil {

@@ -97,3 +97,41 @@ func TestAReceiptUnderThePersonsOtherNameIsTheSameReceipt(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, evs, 1)
 }
+
+// lostAnswer stores a settlement, and has the outbox make its deliveries, before it fails.
+type lostAnswer struct {
+	*sqlite.Store
+	left atomic.Int32
+}
+
+func (l *lostAnswer) Settle(ctx context.Context, s *store.Settlement) error {
+	if err := l.Store.Settle(ctx, s); err != nil || l.left.Add(-1) < 0 {
+		return err
+	}
+	var done []store.DeliveryFinish
+	for _, d := range s.Deliveries {
+		done = append(done, store.DeliveryFinish{ID: d.ID, State: store.DeliveryOK})
+	}
+	if missed, err := l.FinishDeliveries(ctx, done); err != nil || len(missed) > 0 {
+		return err
+	}
+	return errOutage
+}
+
+func TestWhatWasDeliveredWhileASettlementFailedIsNotDeliveredAgain(t *testing.T) {
+	o := &lostAnswer{Store: openStore(t, t.TempDir()+"/w.db")}
+	o.left.Store(1)
+	f := newFixture(t, o, ruleList{}, Config{})
+	ev := text("1@s.whatsapp.net", 0)
+	require.NoError(t, f.pipe.Append(context.Background(), ev))
+	next := text("1@s.whatsapp.net", 1)
+	require.NoError(t, f.pipe.Append(context.Background(), next))
+	require.Eventually(t, func() bool {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return len(f.queued["1@s.whatsapp.net"]) > 0
+	}, 20*time.Second, time.Millisecond)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	require.Equal(t, []uint64{2}, f.queued["1@s.whatsapp.net"], "the first event's deliveries are made")
+}

@@ -21,6 +21,8 @@ func (p *Pipeline) settle(ctx context.Context, se store.StoredEvent) error {
 		return fmt.Errorf("settle event %s: %w", ev.ID, ErrNotOwned)
 	}
 	resumed := len(se.Verdict) > 0
+	// A try that failed may have stored the deliveries, and the outbox have found them.
+	again := resumed || p.plans.get(ev.ID) != nil
 	pl, err := p.planOf(ctx, se)
 	if err != nil {
 		p.log.Error("settle event", "account", ev.Account, "event_id", ev.ID, "err", err)
@@ -44,7 +46,7 @@ func (p *Pipeline) settle(ctx context.Context, se store.StoredEvent) error {
 	}
 	p.plans.drop(ev.ID)
 	p.metrics.settled(p.deps.Now().Sub(se.StoredAt))
-	return p.announce(ctx, ev, pl, s, resumed)
+	return p.announce(ctx, ev, pl, s, again)
 }
 
 // planOf returns the stored verdict, or the one that an earlier try of this process
