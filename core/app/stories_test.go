@@ -127,6 +127,7 @@ func TestStories(t *testing.T) {
 			"scan":           scanCmd,
 			"keep":           keepCmd,
 			"legacy":         legacyCmd,
+			"databases":      databasesCmd,
 		},
 	})
 }
@@ -164,6 +165,7 @@ func exeName(name string) string {
 func hubStart(ts *testscript.TestScript, _ bool, args []string) {
 	s := stageOf(ts)
 	p, err := scenario.StartProcess(context.Background(), scenario.Command{
+		Env:  []string{"MONGO_URL=" + ts.Getenv("MONGO_URL"), "DB_NAME=" + ts.Getenv("DB_NAME")},
 		Name: "the hub", Exe: filepath.Join(binaries, exeName("wildcat")), Dir: ts.MkAbs("."),
 		Args: append([]string{"serve", "--config", ts.MkAbs("wildcat.yaml"), "--data", ts.MkAbs("data"), "--exit-with-stdin"}, args...),
 	})
@@ -217,18 +219,22 @@ func keepCmd(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv(args[0], m[1])
 }
 
-// legacy webhook…: the database of a Node service, $LEGACY at
-// $MONGO, with a file $VOICE; and $TARGET, a name that is free.
-func legacyCmd(ts *testscript.TestScript, _ bool, args []string) {
-	ctx, uri := context.Background(), os.Getenv("MONGODB_URI")
+// databases name…: names of databases at $MONGO that are free, and dropped at the end.
+func databasesCmd(ts *testscript.TestScript, _ bool, args []string) {
+	uri := os.Getenv("MONGODB_URI")
 	ts.Setenv("MONGO", uri)
-	for _, name := range []string{"LEGACY", "TARGET"} {
+	for _, name := range args {
 		database := fmt.Sprintf("wildcat_test_%016x", rand.Uint64())
 		ts.Setenv(name, database)
-		ts.Defer(func() { ts.Check(mongo.Drop(ctx, uri, database)) })
+		ts.Defer(func() { ts.Check(mongo.Drop(context.Background(), uri, database)) })
 	}
+}
+
+// legacy database webhook…: fills it as a Node service would have, with a file $VOICE.
+func legacyCmd(ts *testscript.TestScript, neg bool, args []string) {
+	want(ts, neg, args, 1, "legacy database webhook…")
 	ts.Setenv("VOICE", legacytest.VoiceID())
-	ts.Check(legacytest.Fill(ctx, uri, ts.Getenv("LEGACY"), args...))
+	ts.Check(legacytest.Fill(context.Background(), ts.Getenv("MONGO"), args[0], args[1:]...))
 }
 
 // phoneSend from to text [times]: %d in the text is the number of the message.
