@@ -1,6 +1,6 @@
 // Command wildcat is the hub: serve runs it, demo shows it, sandbox is a WhatsApp to
 // try it on, check reads a configuration, trace shows what became of a message,
-// migrate moves a hub's data to another database.
+// migrate moves a hub's data to another database, import-legacy takes over the Node service's.
 package main
 
 import (
