@@ -229,11 +229,14 @@ func (s *share) take(ctx context.Context, h *holdings, n int) error {
 	return nil
 }
 
-// give hands n accounts over: those that this hub would take last.
+// give hands n accounts over: those that this hub would take last. One whose QR code somebody
+// may be scanning stays until it is paired or the codes have run out, which takes three minutes.
 func (s *share) give(h *holdings, n int) {
 	var ids []string
-	for id := range h.ours {
-		ids = append(ids, id)
+	for id, o := range h.ours {
+		if o.snapshot().State != StatePairing {
+			ids = append(ids, id)
+		}
 	}
 	slices.SortFunc(ids, func(a, b string) int { return cmp.Compare(s.rank(b), s.rank(a)) })
 	for _, id := range ids[:min(max(n, 0), len(ids))] {

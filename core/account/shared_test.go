@@ -184,6 +184,29 @@ func TestHubsShareTheAccountsOfADatabase(t *testing.T) {
 	}
 }
 
+func TestAnAccountWhoseQRCodeIsShownStaysWhereItIs(t *testing.T) {
+	c := newCluster(t)
+	a := c.join("a")
+	qrs := map[string]string{}
+	for _, id := range []string{"x", "y"} {
+		_, err := a.Create(within(t), store.Account{ID: id})
+		require.NoError(t, err)
+		require.Eventually(t, func() bool { qrs[id], _ = a.Live(id); return qrs[id] != "" }, 20*time.Second, 5*time.Millisecond)
+	}
+	c.join("b")
+	// Whoever looks at the codes may scan either of them, however often the hubs look at who holds what.
+	require.Never(t, func() bool { return c.held()["b"] > 0 }, time.Second, 20*time.Millisecond)
+	phone, err := c.sim.AddPhone("15550001", "Phone")
+	require.NoError(t, err)
+	d, err := phone.LinkQR(within(t), qrs["x"])
+	require.NoError(t, err)
+	c.waitHeld(map[string]int{"a": 1, "b": 1})
+	require.NoError(t, d.WaitOnline(within(t)))
+	require.NotEmpty(t, c.one("a"))
+	qr, _ := a.Live("y")
+	require.NotEmpty(t, qr, "it is the paired one that moves")
+}
+
 func TestAnAccountOfAHubThatDiedIsTakenOver(t *testing.T) {
 	c := newCluster(t)
 	// A hub that is dead: its leases stand, and nobody renews them.
@@ -234,8 +257,10 @@ func TestAccountsMadeOnAnyHubAreSharedOut(t *testing.T) {
 		if i > 4 {
 			m = b
 		}
-		_, err := m.Create(within(t), store.Account{ID: fmt.Sprintf("acc%d", i)})
+		id := fmt.Sprintf("acc%d", i)
+		_, err := m.Create(within(t), store.Account{ID: id})
 		require.NoError(t, err)
+		require.NoError(t, m.Disconnect(within(t), id))
 	}
 	c.waitHeld(map[string]int{"a": 3, "b": 3})
 	require.NoError(t, a.Delete(within(t), c.one("a")))

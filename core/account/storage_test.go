@@ -154,8 +154,8 @@ func TestAnAccountThatNobodyWritesToIsDisconnectedToo(t *testing.T) {
 func TestHubsShareTheAccountsOutAgainWhenTheStoreIsBack(t *testing.T) {
 	c := newCluster(t)
 	a, b := c.join("a"), c.join("b")
-	for _, id := range []string{"1", "2", "3", "4"} {
-		_, err := a.Create(within(t), store.Account{ID: id})
+	for id, m := range map[string]*account.Manager{"1": a, "2": b, "3": a, "4": b} {
+		_, err := m.Create(within(t), store.Account{ID: id})
 		require.NoError(t, err)
 	}
 	c.waitHeld(map[string]int{"a": 2, "b": 2})
