@@ -87,8 +87,8 @@ func TestAnyHubAnswersForAnyAccount(t *testing.T) {
 	cfg.WhatsApp.URL = sim.URL()
 	one, two := startHub(t, cfg), startHub(t, cfg)
 
-	for _, id := range []string{"a", "b", "c", "d"} {
-		status, _ := ask(t, one, http.MethodPost, "/accounts", fmt.Sprintf(`{"id": %q}`, id))
+	for id, hub := range map[string]*App{"a": one, "b": one, "c": two, "d": two} {
+		status, _ := ask(t, hub, http.MethodPost, "/accounts", fmt.Sprintf(`{"id": %q}`, id))
 		require.Equal(t, http.StatusCreated, status)
 	}
 	holders := func() map[string]int {
