@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"go.mau.fi/whatsmeow"
+	"go.mau.fi/whatsmeow/appstate"
 	"go.mau.fi/whatsmeow/proto/waE2E"
 	"go.mau.fi/whatsmeow/store/sqlstore"
 	"go.mau.fi/whatsmeow/types"
@@ -46,7 +47,7 @@ type member struct {
 	told  int   // what its phone told it as a new companion: clients acknowledge such a message more than once
 	bad   []any // events that must not be
 	wake  chan struct{}
-	ready chan struct{} // closed at the first Connected
+	ready chan struct{} // closed when the client has what a new one is sent
 	once  sync.Once
 }
 
@@ -63,8 +64,10 @@ func (m *member) take(evt any) bool {
 		m.total++
 		close(m.wake)
 		m.wake = make(chan struct{})
-	case *events.Connected:
-		m.once.Do(func() { close(m.ready) })
+	case *events.AppStateSyncComplete: // what a new client says to its phone is said by now
+		if e.Name == appstate.WAPatchRegularLow {
+			m.once.Do(func() { close(m.ready) })
+		}
 	case *events.UndecryptableMessage, *events.StreamReplaced, *events.LoggedOut, *events.PairError, *events.StreamError:
 		m.bad = append(m.bad, e)
 	}
