@@ -70,6 +70,10 @@ type Deps struct {
 	Devices Devices
 	// NewClient makes a connection's client; the account sets all but HTTP and Sends. Needed.
 	NewClient func(whatsapp.Deps) (whatsapp.Client, error)
+	// Clear fails if no hub may use the database now. Of several hubs each asks it after it
+	// has announced itself, and before it takes an account: whoever wants the database for
+	// himself either sees the announcement, or is seen.
+	Clear func(ctx context.Context) error
 	// Intake gives the handler of an account's events. Needed.
 	Intake func(account string, epoch uint64) whatsapp.Handler
 	Outbox Outbox

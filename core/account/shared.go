@@ -100,13 +100,27 @@ func (s *share) run() {
 func (s *share) live(ctx context.Context) error {
 	l, err := s.m.deps.Store.RenewLease(ctx, s.lease, s.m.cfg.ttl())
 	if s.lease.Epoch == 0 || errors.Is(err, store.ErrStale) {
-		l, err = s.m.deps.Store.AcquireLease(ctx, instanceLease+s.m.cfg.Instance, s.m.cfg.Instance, s.m.cfg.ttl())
+		if l, err = s.m.deps.Store.AcquireLease(ctx, instanceLease+s.m.cfg.Instance, s.m.cfg.Instance, s.m.cfg.ttl()); err == nil {
+			err = s.clear(ctx, l)
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("announce this hub: %w", err)
 	}
 	s.lease = l
 	return nil
+}
+
+// clear takes the announcement back if no hub may use the database.
+func (s *share) clear(ctx context.Context, l store.Lease) error {
+	if s.m.deps.Clear == nil {
+		return nil
+	}
+	err := s.m.deps.Clear(ctx)
+	if err != nil {
+		err = errors.Join(err, s.m.deps.Store.ReleaseLease(ctx, l))
+	}
+	return err
 }
 
 func (s *share) stop() {

@@ -2,6 +2,7 @@ package account_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"sync"
@@ -278,4 +279,30 @@ func (c *cluster) one(hub string) string {
 		}
 	}
 	return ""
+}
+
+// A database that is being moved is claimed after a hub has looked at it and before that
+// hub has announced itself.
+func TestAHubTakesNothingIfTheDatabaseWasClaimedMeanwhile(t *testing.T) {
+	c := newCluster(t)
+	require.NoError(t, c.store.CreateAccount(t.Context(), store.Account{ID: "a"}))
+	claimed := errors.New("the database is being moved")
+	m, err := account.New(account.Config{Instance: "late", Shared: true, Lease: time.Second}, account.Deps{
+		Store: c.store, Devices: c.keys, Outbox: idle{}, Registerer: prometheus.NewRegistry(),
+		NewClient: func(whatsapp.Deps) (whatsapp.Client, error) { return nil, errors.New("it connects") },
+		Intake:    func(string, uint64) whatsapp.Handler { return nil },
+		Clear: func(ctx context.Context) error {
+			held, err := c.store.ListLeases(ctx, "")
+			require.NoError(t, err)
+			require.Len(t, held, 1, "it has announced itself, and has no account")
+			require.Equal(t, "instance/late", held[0].Name)
+			return claimed
+		},
+	})
+	require.NoError(t, err)
+	require.ErrorIs(t, m.Start(t.Context()), claimed)
+	c.leave(m)
+	held, err := c.store.ListLeases(t.Context(), "")
+	require.NoError(t, err)
+	require.Empty(t, held, "whoever has claimed the database goes on undisturbed")
 }

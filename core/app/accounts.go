@@ -12,6 +12,7 @@ import (
 	"github.com/wildcathub/wildcat/core/account"
 	"github.com/wildcathub/wildcat/core/api"
 	"github.com/wildcathub/wildcat/core/deliver"
+	"github.com/wildcathub/wildcat/core/migrate"
 	"github.com/wildcathub/wildcat/core/pipeline"
 	"github.com/wildcathub/wildcat/core/send"
 	"github.com/wildcathub/wildcat/core/whatsapp"
@@ -33,6 +34,7 @@ func (a *App) newAccounts() (*account.Manager, error) {
 			d.HTTP, d.Sends = a.network.HTTP, a.store
 			return whatsapp.New(d)
 		},
+		Clear:     func(ctx context.Context) error { return migrate.Check(ctx, a.store) },
 		Intake:    a.intake,
 		Owned:     a.own,
 		Ceding:    a.cede,

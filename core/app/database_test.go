@@ -17,7 +17,9 @@ import (
 
 	"github.com/wildcathub/wildcat/core/config"
 	"github.com/wildcathub/wildcat/core/egress"
+	"github.com/wildcathub/wildcat/core/migrate"
 	"github.com/wildcathub/wildcat/core/simulator"
+	"github.com/wildcathub/wildcat/core/store"
 	"github.com/wildcathub/wildcat/core/store/mongo"
 )
 
@@ -140,4 +142,18 @@ func TestAnyHubAnswersForAnyAccount(t *testing.T) {
 	status, _ = ask(t, two, http.MethodDelete, "/webhooks/"+endpoints(two)[0], "")
 	require.Equal(t, http.StatusOK, status)
 	require.Eventually(t, func() bool { return len(endpoints(one)) == 0 }, 5*time.Second, 50*time.Millisecond)
+}
+
+func TestAHubDoesNotStartOnADatabaseThatIsMovedSinceItWasOpened(t *testing.T) {
+	cfg := mongoConfig(t)
+	a, err := New(t.Context(), cfg, Deps{})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, a.Stop()) }()
+	require.NoError(t, a.store.CreateAccount(t.Context(), store.Account{ID: "shop"}))
+	_, err = a.store.AcquireLease(t.Context(), "migration", "a move", time.Minute)
+	require.NoError(t, err)
+	require.ErrorIs(t, a.Start(t.Context()), migrate.ErrInUse)
+	held, err := a.store.ListLeases(t.Context(), "")
+	require.NoError(t, err)
+	require.Len(t, held, 1, "the move's own")
 }

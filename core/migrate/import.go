@@ -100,6 +100,7 @@ func (i *importing) run(ctx context.Context) error {
 		{"take over webhooks", i.takeWebhooks},
 		{"take over media", i.takeFiles},
 		{"take over messages", i.takeMessages},
+		{"look for hubs", i.undisturbed},
 		{"compare", i.compare},
 	} {
 		if err := step.do(ctx); err != nil {
@@ -108,6 +109,9 @@ func (i *importing) run(ctx context.Context) error {
 	}
 	if !i.report.Equal() {
 		return ErrDiffers
+	}
+	if err := i.undisturbed(ctx); err != nil {
+		return err
 	}
 	return writeMark(ctx, i.to.Store, importKey, mark{ID: i.from.ID, Done: true})
 }

@@ -113,6 +113,9 @@ func (m *move) run(ctx context.Context) (Report, error) {
 			return Report{}, fmt.Errorf("copy: %w", err)
 		}
 	}
+	if err := m.undisturbed(ctx); err != nil {
+		return Report{}, err
+	}
 	report, err := m.compare(ctx)
 	if err != nil {
 		return report, fmt.Errorf("compare: %w", err)
@@ -120,6 +123,9 @@ func (m *move) run(ctx context.Context) (Report, error) {
 	report.Before = have.Done
 	if !report.Equal() {
 		return report, ErrDiffers
+	}
+	if err := m.undisturbed(ctx); err != nil {
+		return report, err
 	}
 	have.Done = true
 	return report, m.write(ctx, have)

@@ -152,20 +152,37 @@ func (g *guards) claim(ctx context.Context, s *Side, owner string) error {
 		return err
 	}
 	g.held = append(g.held, &guard{side: s, lease: l, renewed: g.now()})
+	return alone(ctx, s)
+}
+
+// alone refuses a shared database on which a hub has a lease.
+func alone(ctx context.Context, s *Side) error {
 	held, err := s.Store.ListLeases(ctx, "")
 	if err != nil {
 		return err
 	}
 	for _, h := range held {
 		if h.Name != leaseName {
-			return fmt.Errorf("%s: %w: a hub has the lease %s until %s; stop all hubs first",
-				s.Name, ErrInUse, h.Name, h.Until.Format(time.TimeOnly))
+			return fmt.Errorf("%s: %w: the hub %s has the lease %s until %s; stop all hubs first",
+				s.Name, ErrInUse, h.Owner, h.Name, h.Until.Format(time.TimeOnly))
 		}
 	}
 	return nil
 }
 
-// touch prolongs the leases from time to time.
+// undisturbed refuses to go on if a hub has appeared since the databases were claimed: one
+// that looked at them before that, or one that stood still and came back. What it has
+// stored may be in one part of the copy and not in another.
+func (g *guards) undisturbed(ctx context.Context) error {
+	for _, h := range g.held {
+		if err := alone(ctx, h.side); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// touch prolongs the leases from time to time, and looks for hubs then.
 func (g *guards) touch(ctx context.Context) error {
 	now := g.now()
 	for _, h := range g.held {
@@ -177,6 +194,9 @@ func (g *guards) touch(ctx context.Context) error {
 			return fmt.Errorf("keep others away from %s: %w", h.side.Name, err)
 		}
 		h.lease, h.renewed = l, now
+		if err := alone(ctx, h.side); err != nil {
+			return err
+		}
 	}
 	return nil
 }
