@@ -202,7 +202,9 @@ func (w *outageWorld) check() error {
 	require.Empty(w.t, w.hook.Bad())
 	repeated, err := scenario.CheckArrivals(w.hook.Arrivals(), ids)
 	if err == nil {
-		require.Zero(w.t, repeated, "deliveries came twice")
+		// What was delivered at the moment in which the database went, its outcome not written
+		// before the lease ran out, is delivered again: one of each chat can be under way.
+		require.LessOrEqual(w.t, repeated, outageFriends*len(w.hubs), "deliveries came twice")
 	}
 	return err
 }
