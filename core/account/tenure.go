@@ -40,6 +40,15 @@ func (m *Manager) Leased(account string, epoch uint64) bool {
 	return l.Epoch != 0 && l.Epoch == epoch && m.deps.Clock.Now().Before(l.Until)
 }
 
+// Tenure returns the epoch under which this hub may act for an account at this moment, 0 if it
+// may not. It asks no database.
+func (m *Manager) Tenure(account string) uint64 {
+	if epoch := m.tenures.of(account).Epoch; m.Leased(account, epoch) {
+		return epoch
+	}
+	return 0
+}
+
 // overdue says that the lease has run out without the account's goroutine having noticed: the
 // process was stopped, or starved. What it knows is then as old as the lease, so it is not
 // renewed, even where nobody took it: the account is let go, and taken anew if it is free.

@@ -79,9 +79,12 @@ func TestALeaseEndsForItsHolderBeforeAnotherHasIt(t *testing.T) {
 	first := <-epochs
 	require.True(t, a.Leased("acc", first))
 	require.False(t, a.Leased("acc", first+1), "it holds no such epoch")
+	require.Equal(t, first, a.Tenure("acc"))
+	require.Zero(t, a.Tenure("other"))
 	require.False(t, a.Leased("other", first))
 	b := join("b", st)
 	require.False(t, b.Leased("acc", first))
+	require.Zero(t, b.Tenure("acc"))
 
 	far.off.Store(true)
 	require.Eventually(t, func() bool {

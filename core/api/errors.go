@@ -140,7 +140,7 @@ func classify(c *gin.Context, err error) *failure {
 		return errWithdrawn
 	case errors.Is(err, send.ErrUnknown), errors.Is(err, send.ErrPending):
 		return errUncertain
-	case errors.Is(err, ErrMoving):
+	case errors.Is(err, ErrMoving), errors.Is(err, send.ErrElsewhere):
 		return errMoving.because(err)
 	case errors.Is(err, store.ErrFull):
 		return errFull.because(err)

@@ -17,6 +17,9 @@ import (
 type Peers interface {
 	// Peer returns the base URL of the hub that holds an account; "" if this one does, or none.
 	Peer(ctx context.Context, account string) (string, error)
+	// Here fails unless this hub holds an account at this moment: with ErrMoving, or an error
+	// that wraps store.ErrAway if nobody can know. It asks no database.
+	Here(account string) error
 	// Vouch proves to another hub that a request comes from one.
 	Vouch(r *http.Request)
 	// Vouched says whether another hub has passed the request on.

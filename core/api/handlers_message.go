@@ -45,6 +45,12 @@ func (s *Server) sendText(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
+	if s.deps.Peers != nil {
+		// What is stored of an account's state is of no use where the account is not.
+		if err := s.deps.Peers.Here(id); err != nil {
+			return err
+		}
+	}
 	if status := oldStatus(a.State); status != "connected" {
 		return errNotConnected.with("status", status).with("state", a.State).with("reason", a.Reason)
 	}

@@ -128,7 +128,7 @@ func New(ctx context.Context, cfg *config.Config, deps Deps) (app *App, err erro
 	}
 	events.pipeline = a.pipeline
 	if a.sends, err = send.New(send.Config{AtMostOnce: cfg.Replies == config.RepliesAtMostOnce}, send.Deps{
-		Store: a.store, Events: a.pipeline, Render: render, Leased: a.leased, Logger: deps.Logger, Registerer: a.metrics,
+		Store: a.store, Events: a.pipeline, Render: render, Leased: a.leased, Tenure: a.tenure(), Logger: deps.Logger, Registerer: a.metrics,
 	}); err != nil {
 		return nil, err
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/wildcathub/wildcat/core/config"
 	"github.com/wildcathub/wildcat/core/egress"
 	"github.com/wildcathub/wildcat/core/migrate"
+	"github.com/wildcathub/wildcat/core/send"
 	"github.com/wildcathub/wildcat/core/simulator"
 	"github.com/wildcathub/wildcat/core/store"
 	"github.com/wildcathub/wildcat/core/store/mongo"
@@ -119,6 +120,19 @@ func TestAnyHubAnswersForAnyAccount(t *testing.T) {
 		status, _ = ask(t, one, http.MethodGet, "/accounts/"+id, "")
 		require.Equal(t, http.StatusNotFound, status, id)
 	}
+
+	// While nobody holds an account, nothing is taken for it.
+	require.NoError(t, one.store.CreateAccount(t.Context(), store.Account{ID: "free", Name: "free", State: "connected", Collection: "auth_free"}))
+	_, err = one.store.AcquireLease(t.Context(), "account/free", "a hub that died", time.Hour)
+	require.NoError(t, err)
+	status, got := ask(t, one, http.MethodPost, "/accounts/free/message/send", `{"to": "15550009", "message": "hi"}`)
+	require.Equal(t, http.StatusServiceUnavailable, status, got)
+	require.Contains(t, []any{"hub_unreachable", "account_moving"}, got["code"])
+	_, err = one.sends.Send(t.Context(), send.Request{Account: "free", To: "15550009", Text: "hi"})
+	require.ErrorIs(t, err, send.ErrElsewhere)
+	list, err := one.store.ListSends(t.Context(), store.SendQuery{Account: "free"})
+	require.NoError(t, err)
+	require.Empty(t, list)
 
 	// A proof of another's, or an old one, is none.
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, one.URL()+"/accounts/a", nil)

@@ -80,6 +80,14 @@ func (a *App) lease() time.Duration {
 // leased says whether an account may be acted for under an epoch.
 func (a *App) leased(id string, epoch uint64) bool { return a.accounts.Leased(id, epoch) }
 
+// tenure is what a.accounts.Tenure is where other hubs may hold accounts; else nil.
+func (a *App) tenure() func(account string) uint64 {
+	if !a.shared() {
+		return nil
+	}
+	return func(id string) uint64 { return a.accounts.Tenure(id) }
+}
+
 // own takes charge of an account's events and deliveries.
 func (a *App) own(ctx context.Context, id string, epoch uint64) error {
 	if a.shared() {
@@ -216,6 +224,17 @@ func (p *peers) Peer(ctx context.Context, id string) (string, error) {
 		return "", fmt.Errorf("address of hub %s: %w", holder, err)
 	}
 	return string(at), nil
+}
+
+// Here implements api.Peers.
+func (p *peers) Here(id string) error {
+	if p.accounts.Tenure(id) != 0 {
+		return nil
+	}
+	if err := p.accounts.Outage(); err != nil {
+		return err
+	}
+	return fmt.Errorf("account %s: %w", id, api.ErrMoving)
 }
 
 // Hubs implements api.Peers.

@@ -64,7 +64,10 @@ type Deps struct {
 	Render Renderer
 	// Leased says whether an account may be acted for under an epoch at this moment; nil means
 	// always. It must not block.
-	Leased     func(account string, epoch uint64) bool
+	Leased func(account string, epoch uint64) bool
+	// Tenure returns the epoch under which this process holds an account at this moment, 0 if
+	// it does not; nil means that no other process can. It must not block.
+	Tenure     func(account string) (epoch uint64)
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 	Now        func() time.Time
@@ -79,14 +82,15 @@ type Queue struct {
 	log     *slog.Logger
 	results *prometheus.CounterVec
 	took    prometheus.Histogram
-	// started tells the callers of this process from those of a dead one. In whole
-	// milliseconds, as the store keeps times.
+	// started tells the callers of this process from those of a dead one, where no other
+	// process could have any. In whole milliseconds, as the store keeps times.
 	started time.Time
+	// every is how often a caller looks for an outcome that another process has stored.
+	every time.Duration
 
 	mu      sync.Mutex
 	wake    map[string]chan struct{}
 	waiters map[string][]chan struct{}
-	epochs  map[string]uint64
 }
 
 // New builds a queue; nothing runs before Run.
@@ -117,7 +121,7 @@ func New(cfg Config, deps Deps) (*Queue, error) {
 	}
 	q := &Queue{
 		cfg: cfg, deps: deps, log: deps.Logger.With("component", "send"), started: deps.Now().Truncate(time.Millisecond),
-		wake: make(map[string]chan struct{}), waiters: make(map[string][]chan struct{}), epochs: make(map[string]uint64),
+		wake: make(map[string]chan struct{}), waiters: make(map[string][]chan struct{}), every: outcomePoll,
 		results: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "wildcat_sends_total", Help: "Attempts to send, by result (sent, refused, requeued, unsendable, withdrawn, uncertain, repeated, unknown, confirmed).",
 		}, []string{"result"}),

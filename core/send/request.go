@@ -48,6 +48,9 @@ var (
 	ErrWithdrawn = errors.New("message was not sent")
 	// ErrUnknown: whether the message went out is not known, and it will not be repeated.
 	ErrUnknown = errors.New("outcome of the send is unknown")
+	// ErrElsewhere: this process does not hold the account, or did not hold it long enough.
+	// Nothing was sent, and nothing will be; the process that holds the account can.
+	ErrElsewhere = errors.New("account is held by another hub")
 )
 
 // FailedError says that WhatsApp refused a message.
@@ -59,6 +62,11 @@ func (e *FailedError) Error() string { return "message was refused: " + e.Reason
 // Enqueue stores a message to be sent and returns WhatsApp's id of it. The same key
 // with the same request returns the first one's row.
 func (q *Queue) Enqueue(ctx context.Context, r Request) (store.Send, error) {
+	return q.enqueue(ctx, r, 0)
+}
+
+// enqueue notes under which epoch the caller waits, 0 where that does not matter.
+func (q *Queue) enqueue(ctx context.Context, r Request, epoch uint64) (store.Send, error) {
 	hash := requestHash(r)
 	if r.Key != "" {
 		old, err := q.deps.Store.SendByKey(ctx, r.Account, r.Key)
@@ -92,7 +100,7 @@ func (q *Queue) Enqueue(ctx context.Context, r Request) (store.Send, error) {
 	snd := store.Send{
 		ID: "snd_" + ulid.Make().String(), Account: r.Account, Chat: alias.Key, WAID: q.deps.Render.NewID(),
 		To: address, Payload: payload, Key: r.Key, KeyHash: hash, Repeat: r.Key != "",
-		State: store.SendQueued, CreatedAt: now, UpdatedAt: now,
+		State: store.SendQueued, Epoch: epoch, CreatedAt: now, UpdatedAt: now,
 	}
 	err = q.deps.Store.InsertSend(ctx, snd)
 	if errors.Is(err, store.ErrExists) && r.Key != "" {
@@ -109,57 +117,122 @@ func (q *Queue) Enqueue(ctx context.Context, r Request) (store.Send, error) {
 	return snd, nil
 }
 
-// Send stores a message and waits until WhatsApp has accepted or refused it.
+// Send stores a message and waits until WhatsApp has accepted or refused it. Where several
+// processes share the accounts, only the one that holds the account takes the message.
 func (q *Queue) Send(ctx context.Context, r Request) (Result, error) {
-	snd, err := q.Enqueue(ctx, r)
+	var epoch uint64
+	var again <-chan time.Time
+	if q.deps.Tenure != nil {
+		if epoch = q.deps.Tenure(r.Account); epoch == 0 {
+			return Result{}, fmt.Errorf("send for account %s: %w", r.Account, ErrElsewhere)
+		}
+		tick := time.NewTicker(q.every)
+		defer tick.Stop()
+		again = tick.C
+	}
+	snd, err := q.enqueue(ctx, r, epoch)
 	if err != nil {
 		return Result{}, err
 	}
 	for {
 		done, cancel := q.watch(snd.ID)
 		// Read after watching, so that an outcome in between is not missed.
-		snd, err = q.deps.Store.Send(context.WithoutCancel(ctx), snd.ID)
-		if err != nil {
+		got, err := q.look(context.WithoutCancel(ctx), snd.ID)
+		if err != nil || got.settled {
 			cancel()
-			return Result{}, fmt.Errorf("read send: %w", err)
-		}
-		switch snd.State {
-		case store.SendSent:
-			cancel()
-			return Result{MessageID: snd.WAID, At: snd.SentAt}, nil
-		case store.SendFailed:
-			cancel()
-			return Result{}, &FailedError{Reason: snd.Reason}
-		case store.SendUnknown:
-			cancel()
-			return Result{MessageID: snd.WAID}, ErrUnknown
+			return got.result, err
 		}
 		select {
 		case <-done:
-			cancel()
+		case <-again:
 		case <-ctx.Done():
 			cancel()
-			return q.abandon(context.WithoutCancel(ctx), snd)
+			return q.abandon(context.WithoutCancel(ctx), snd.ID)
 		}
+		cancel()
 	}
 }
 
+// outcome is what became of a send, if it is settled.
+type outcome struct {
+	send    store.Send
+	settled bool
+	result  Result
+}
+
+// look reads what became of a send. One that waits for an account that has moved away is
+// withdrawn: its new holder would not send it.
+func (q *Queue) look(ctx context.Context, id string) (outcome, error) {
+	for range moveTries {
+		snd, err := q.deps.Store.Send(ctx, id)
+		if err != nil {
+			return outcome{}, fmt.Errorf("read send: %w", err)
+		}
+		got := outcome{send: snd, settled: true, result: Result{MessageID: snd.WAID, At: snd.SentAt}}
+		moved := q.deps.Tenure != nil && q.deps.Tenure(snd.Account) != snd.Epoch
+		switch snd.State {
+		case store.SendSent:
+			return got, nil
+		case store.SendFailed:
+			switch {
+			case snd.Reason != callerGone:
+				return got, &FailedError{Reason: snd.Reason}
+			case moved:
+				return got, ErrElsewhere
+			}
+			return got, ErrWithdrawn
+		case store.SendUnknown:
+			return got, ErrUnknown
+		case store.SendQueued:
+			if snd.Repeat || !moved {
+				break
+			}
+			if err := q.withdraw(ctx, snd); errors.Is(err, store.ErrStale) {
+				continue
+			} else if err != nil {
+				return got, err
+			}
+			return got, ErrElsewhere
+		}
+		got.settled = false
+		return got, nil
+	}
+	return outcome{}, nil // it changes all the time: it is looked at again
+}
+
+// moveTries bounds how often a send is tried to be withdrawn that changes meanwhile.
+const moveTries = 5
+
 // abandon withdraws a message that nobody waits for or could ask about again.
-func (q *Queue) abandon(ctx context.Context, snd store.Send) (Result, error) {
-	if snd.Repeat {
-		return Result{MessageID: snd.WAID}, ErrPending
+func (q *Queue) abandon(ctx context.Context, id string) (Result, error) {
+	var got outcome
+	for range moveTries {
+		var err error
+		if got, err = q.look(ctx, id); err != nil || got.settled {
+			return got.result, err
+		}
+		if got.send.Repeat || got.send.State != store.SendQueued {
+			break
+		}
+		if err = q.withdraw(ctx, got.send); err == nil {
+			return Result{}, ErrWithdrawn
+		} else if !errors.Is(err, store.ErrStale) {
+			return Result{}, err
+		}
 	}
+	return Result{MessageID: got.send.WAID}, ErrPending // it is on the wire, or will be sent
+}
+
+// withdraw fails a send that is queued, unless it has changed since it was read.
+func (q *Queue) withdraw(ctx context.Context, snd store.Send) error {
 	_, err := q.deps.Store.MoveSend(ctx, store.SendMove{
-		ID: snd.ID, From: store.SendQueued, To: store.SendFailed, Epoch: q.epoch(snd.Account), Reason: "caller_gone", At: q.deps.Now(),
+		ID: snd.ID, From: store.SendQueued, To: store.SendFailed, Epoch: snd.Epoch, Reason: callerGone, At: q.deps.Now(),
 	})
-	switch {
-	case err == nil:
-		return Result{}, ErrWithdrawn
-	case errors.Is(err, store.ErrStale):
-		return Result{MessageID: snd.WAID}, ErrPending // it is on the wire
-	default:
-		return Result{}, fmt.Errorf("withdraw send: %w", err)
+	if err != nil {
+		return fmt.Errorf("withdraw send: %w", err)
 	}
+	q.results.WithLabelValues("withdrawn").Inc()
+	return nil
 }
 
 func sameRequest(old store.Send, hash string) (store.Send, error) {

@@ -17,6 +17,11 @@ const (
 	retryMax = 30 * time.Second
 	// idlePoll finds what a lost wake-up left behind.
 	idlePoll = 30 * time.Second
+	// outcomePoll is how soon the caller learns of an outcome that another process stored,
+	// since the account moved there while the caller waited.
+	outcomePoll = time.Second
+	// callerGone is the reason of a send that nobody waits for.
+	callerGone = "caller_gone"
 )
 
 // Run sends an account's messages until ctx ends: first those that an earlier
@@ -24,7 +29,6 @@ const (
 // account under epoch and calls Run once per connection, after WhatsApp has handed
 // over what waited there, receipts included.
 func (q *Queue) Run(ctx context.Context, account string, epoch uint64, s whatsapp.Sender) {
-	q.own(account, epoch)
 	log := q.log.With("account", account)
 	r := &connection{q: q, account: account, epoch: epoch, sender: s, unsent: make(map[string]int)}
 	var wait time.Duration
@@ -104,10 +108,21 @@ func (c *connection) drain(ctx context.Context) error {
 // next sends what is queued. A request without a key whose caller died with an earlier
 // process is withdrawn: the caller was cut off, and will ask again.
 func (c *connection) next(ctx context.Context, snd store.Send) error {
-	if !snd.Repeat && snd.EventID == "" && snd.CreatedAt.Before(c.q.started) {
-		return c.q.fail(ctx, snd, c.epoch, "caller_gone", "withdrawn")
+	if !snd.Repeat && snd.EventID == "" && c.orphaned(snd) {
+		return c.q.fail(ctx, snd, c.epoch, callerGone, "withdrawn")
 	}
 	return c.attempt(ctx, snd)
+}
+
+// orphaned says that nobody waits for a request's outcome. Among several processes only the
+// account's holder takes requests, so that one of an earlier epoch is another's: it died, or
+// let go of the account and told its caller so. Of this epoch are those of this process, and of
+// a predecessor of its name.
+func (c *connection) orphaned(snd store.Send) bool {
+	if c.q.deps.Tenure != nil && snd.Epoch < c.epoch {
+		return true
+	}
+	return snd.CreatedAt.Before(c.q.started)
 }
 
 // recover decides what becomes of an uncertain send. Receipts that prove it went
@@ -311,16 +326,4 @@ func (q *Queue) Confirm(ctx context.Context, account string, epoch uint64, waIDs
 		q.results.WithLabelValues("confirmed").Inc()
 	}
 	return nil
-}
-
-func (q *Queue) own(account string, epoch uint64) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.epochs[account] = epoch
-}
-
-func (q *Queue) epoch(account string) uint64 {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return q.epochs[account]
 }
