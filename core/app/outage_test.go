@@ -58,6 +58,9 @@ func lasting(t *testing.T, short time.Duration) (d time.Duration, long bool) {
 // that is not stored, so nothing is lost; the hub says what is the matter, and is back at
 // once when the database is.
 func TestOutagesOfTheDatabase(t *testing.T) {
+	if testing.Short() {
+		t.Skip("the hub is a process of its own: this test under the race detector shows nothing more")
+	}
 	for _, o := range outages() {
 		t.Run(o.name, func(t *testing.T) {
 			t.Parallel()
