@@ -102,7 +102,7 @@ func printImported(out io.Writer, report migrate.Imported) error {
 		}
 	}
 	for _, old := range slices.Sorted(maps.Keys(report.Renamed)) {
-		_, _ = fmt.Fprintf(out, "account %s is now called %s: its id holds what an id cannot\n", old, report.Renamed[old])
+		_, _ = fmt.Fprintf(out, "account %s is now called %s: its id holds what an id cannot, or was given to another\n", old, report.Renamed[old])
 	}
 	return nil
 }

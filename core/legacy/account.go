@@ -1,12 +1,9 @@
 package legacy
 
 import (
-	"fmt"
 	"net/url"
-	"regexp"
 	"strings"
 
-	"github.com/wildcathub/wildcat/core/config"
 	"github.com/wildcathub/wildcat/core/store"
 )
 
@@ -35,17 +32,15 @@ const (
 	reasonImported = "imported"
 )
 
-var badID = regexp.MustCompile(`[^A-Za-z0-9_-]`)
-
 // account converts an account. It is logged out: the keys are not taken over.
-func account(doc fields, taken map[string]bool) (Account, *Skipped) {
+func account(doc fields, names map[string]string) (Account, *Skipped) {
 	old := doc.text("_id", "id")
 	if old == "" {
 		return Account{}, &Skipped{ID: "?", Reason: "it has no id"}
 	}
 	created := doc.when("createdAt")
 	a := Account{Old: old, Account: store.Account{
-		ID: accountID(old, taken), Name: doc.text("name"), Collection: doc.text("collectionName"),
+		ID: names[old], Name: doc.text("name"), Collection: doc.text("collectionName"),
 		State: stateLoggedOut, Reason: reasonImported, CreatedAt: created, UpdatedAt: doc.when("updatedAt"),
 	}}
 	if doc.text("status") == stateCreated {
@@ -58,22 +53,6 @@ func account(doc fields, taken map[string]bool) (Account, *Skipped) {
 		a.Account.Collection = "auth_" + old
 	}
 	return a, nil
-}
-
-// accountID is the old id where it can be one, else one that is like it.
-func accountID(old string, taken map[string]bool) string {
-	id := old
-	if !config.AccountID(id) {
-		const room = 58 // of 64, for a number
-		like := badID.ReplaceAllString(id, "_")
-		like = like[:min(len(like), room)]
-		id = like
-		for n := 2; taken[id]; n++ {
-			id = fmt.Sprintf("%s_%d", like, n)
-		}
-	}
-	taken[id] = true
-	return id
 }
 
 // webhook converts a webhook.

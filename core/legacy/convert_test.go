@@ -120,13 +120,25 @@ func TestQuotesWithinQuotesEnd(t *testing.T) {
 }
 
 func TestAccountsGetIDsThatAHubTakes(t *testing.T) {
-	taken := map[string]bool{"a_b": true}
-	got := []string{accountID("a.b", taken), accountID("a b", taken), accountID(strings.Repeat("ä", 90), taken), accountID("plain-1", taken)}
-	require.Equal(t, []string{"a_b_2", "a_b_3"}, got[:2])
-	require.Equal(t, "plain-1", got[3])
+	long := strings.Repeat("ä", 90)
+	names := Names{Made: map[string]string{}, Taken: func(id string) bool { return id == "a_b_2" || id == "plain-1" }}
+	got := names.of([]string{"a.b", "a b", long, "plain-1", "a_b", "a.b"})
+	require.Equal(t, map[string]string{
+		"a_b": "a_b", "plain-1": "plain-1", // an account of the target that has the same id is the same
+		"a.b": "a_b_3", "a b": "a_b_4", long: strings.Repeat("_", 58),
+	}, got)
 	for _, id := range got {
 		require.True(t, config.AccountID(id), id)
 	}
+	delete(got, "a_b")
+	delete(got, "plain-1")
+	require.Equal(t, got, names.Made)
+}
+
+func TestAccountsKeepTheIDsThatTheyWereGiven(t *testing.T) {
+	names := Names{Made: map[string]string{"x.y": "x_y"}, Taken: func(id string) bool { return id == "x_y" }}
+	require.Equal(t, map[string]string{"x y": "x_y_2", "x.y": "x_y", "x_y": "x_y_3"}, names.of([]string{"x y", "x_y", "x.y"}))
+	require.Equal(t, map[string]string{"x_y": "x_y_3"}, names.of([]string{"x_y"}), "also once the others are gone")
 }
 
 func TestAMediaMessageWithoutAProtobufIsWhatItsDocumentSays(t *testing.T) {
@@ -211,7 +223,7 @@ func TestNoDocumentBreaksTheConversion(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		doc := fields(document(5).Draw(t, "doc"))
 		checkConverted(t, doc, names)
-		if a, skip := account(doc, map[string]bool{}); skip == nil {
+		if a, skip := account(doc, nil); skip == nil {
 			require.True(t, config.AccountID(a.Account.ID))
 		}
 		if f, skip := file(doc, names); skip == nil {

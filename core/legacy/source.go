@@ -1,7 +1,6 @@
 package legacy
 
 import (
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -14,8 +13,6 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
-
-	"github.com/wildcathub/wildcat/core/config"
 )
 
 // The errors that callers tell apart, always wrapped.
@@ -95,34 +92,29 @@ func (s *Source) Close() error {
 	return s.client.Disconnect(ctx)
 }
 
-// Accounts reads all accounts, by their ids.
-func (s *Source) Accounts(ctx context.Context) (all []Account, skipped []Skipped, err error) {
-	// Those whose ids can stay get theirs before one that is made up could take it.
-	taken := map[string]bool{}
+// Accounts reads all accounts, by their ids, and names them.
+func (s *Source) Accounts(ctx context.Context, names Names) (all []Account, skipped []Skipped, err error) {
 	var docs []fields
+	var old []string
 	err = s.each(ctx, "accounts", func(doc fields) error {
 		docs = append(docs, doc)
+		if id := doc.text("_id", "id"); id != "" {
+			old = append(old, id)
+		}
 		return nil
 	})
-	slices.SortStableFunc(docs, func(a, b fields) int {
-		return cmp.Compare(misfit(a.text("_id", "id")), misfit(b.text("_id", "id")))
-	})
+	if err != nil {
+		return nil, nil, err
+	}
+	called := names.of(old)
 	for _, doc := range docs {
-		if a, skip := account(doc, taken); skip != nil {
+		if a, skip := account(doc, called); skip != nil {
 			skipped = append(skipped, *skip)
 		} else {
 			all = append(all, a)
 		}
 	}
-	return all, skipped, err
-}
-
-// misfit is 1 for an id that cannot stay, else 0.
-func misfit(id string) int {
-	if config.AccountID(id) {
-		return 0
-	}
-	return 1
+	return all, skipped, nil
 }
 
 // Webhooks reads all webhooks, oldest first.

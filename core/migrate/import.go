@@ -141,7 +141,7 @@ func (i *importing) begin(ctx context.Context) error {
 }
 
 func (i *importing) takeAccounts(ctx context.Context) error {
-	all, skipped, err := i.from.Accounts(ctx)
+	all, skipped, err := i.readAccounts(ctx)
 	if err != nil {
 		return err
 	}

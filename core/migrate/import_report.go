@@ -10,7 +10,8 @@ import (
 // Imported tells what an import did.
 type Imported struct {
 	Lines []ImportedLine
-	// Renamed are the accounts whose ids cannot be those of a hub: new ids by old ones.
+	// Renamed are the accounts whose ids cannot be those of a hub, or were given to others
+	// by an earlier import: new ids by old ones.
 	Renamed map[string]string
 	// Compared: the import came as far as to compare.
 	Compared bool
