@@ -223,7 +223,8 @@ func TestNoDocumentBreaksTheConversion(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		doc := fields(document(5).Draw(t, "doc"))
 		checkConverted(t, doc, names)
-		if a, skip := account(doc, nil); skip == nil {
+		free := Names{Made: map[string]string{}, Taken: func(string) bool { return false }}
+		if a, skip := account(doc, free.of([]string{doc.text("_id", "id")})); skip == nil {
 			require.True(t, config.AccountID(a.Account.ID))
 		}
 		if f, skip := file(doc, names); skip == nil {
