@@ -57,6 +57,9 @@ func (f *failure) with(key string, value any) *failure {
 // ErrMoving says that an account is held by no hub at this moment, or by another one.
 var ErrMoving = errors.New("account is held by another hub")
 
+// ErrMisdirected says that a hub passed a request on to this one that is meant for another.
+var ErrMisdirected = errors.New("request is meant for another hub")
+
 // statusClosed is what logs and metrics show for a request whose client went away.
 const statusClosed = 499
 
@@ -111,6 +114,7 @@ var (
 	errBounds         = bad("before and after must be times in unix seconds, or such as 2026-01-31T12:00:00Z", "invalid_time")
 	errPeer           = &failure{status: http.StatusServiceUnavailable, text: "the hub that holds this account does not answer: try again in a moment", code: "hub_unreachable"}
 	errMoving         = &failure{status: http.StatusServiceUnavailable, text: "the account is moving to another hub: try again in a moment", code: "account_moving"}
+	errMisdirected    = &failure{status: http.StatusServiceUnavailable, text: "the hub that holds this account gives another hub's address as its own: correct its cluster.advertise", code: "hub_misdirected"}
 	errClientClosed   = &failure{status: statusClosed, text: "client closed the request", code: "client_closed"}
 )
 
@@ -140,6 +144,8 @@ func classify(c *gin.Context, err error) *failure {
 		return errWithdrawn
 	case errors.Is(err, send.ErrUnknown), errors.Is(err, send.ErrPending):
 		return errUncertain
+	case errors.Is(err, ErrMisdirected):
+		return errMisdirected
 	case errors.Is(err, ErrMoving), errors.Is(err, send.ErrElsewhere):
 		return errMoving.because(err)
 	case errors.Is(err, store.ErrFull):

@@ -15,15 +15,17 @@ import (
 // Peers are the other hubs on the same database. A request about an account is answered by
 // the hub that holds the account, whichever hub it reached.
 type Peers interface {
-	// Peer returns the base URL of the hub that holds an account; "" if this one does, or none.
-	Peer(ctx context.Context, account string) (string, error)
+	// Peer returns name and URL of the hub that holds an account; both are "" if this one
+	// does, or none.
+	Peer(ctx context.Context, account string) (Hub, error)
 	// Here fails unless this hub holds an account at this moment: with ErrMoving, or an error
 	// that wraps store.ErrAway if nobody can know. It asks no database.
 	Here(account string) error
-	// Vouch proves to another hub that a request comes from one.
-	Vouch(r *http.Request)
-	// Vouched says whether another hub has passed the request on.
-	Vouched(r *http.Request) bool
+	// Vouch proves to a hub that a request comes from another, and is meant for it.
+	Vouch(r *http.Request, instance string)
+	// Vouched says whether another hub has passed the request on. It fails with
+	// ErrMisdirected if that meant a third one.
+	Vouched(r *http.Request) (bool, error)
 	// Transport reaches other hubs.
 	Transport() http.RoundTripper
 	// Hubs lists the hubs that live, this one among them.
@@ -53,31 +55,39 @@ func (s *Server) listHubs(c *gin.Context) error {
 	return ok(c, gin.H{"ok": true, "hubs": orEmpty(list)})
 }
 
-// passOn has the account's hub answer. What another hub passed on already is answered here,
-// even if the account has moved on meanwhile: no request goes round in circles.
-func (s *Server) passOn(c *gin.Context) {
-	account := c.Param("accountId")
-	if s.deps.Peers == nil || account == "" || s.deps.Peers.Vouched(c.Request) {
-		return
+// atHolder has the account's hub answer, for what only that one can. What another hub passed
+// on already is answered here, even if the account has moved on meanwhile: no request goes
+// round in circles.
+func (s *Server) atHolder(handle func(*gin.Context) error) func(*gin.Context) error {
+	return func(c *gin.Context) error {
+		if s.deps.Peers == nil {
+			return handle(c)
+		}
+		vouched, err := s.deps.Peers.Vouched(c.Request)
+		if err != nil {
+			return err
+		}
+		if vouched {
+			return handle(c)
+		}
+		peer, err := s.deps.Peers.Peer(c.Request.Context(), c.Param("accountId"))
+		switch {
+		case errors.Is(err, store.ErrAway):
+			return err
+		case err != nil:
+			return errPeer.because(err)
+		case peer.URL == "":
+			return handle(c)
+		}
+		return s.passOn(c, peer)
 	}
-	peer, err := s.deps.Peers.Peer(c.Request.Context(), account)
-	if errors.Is(err, store.ErrAway) {
-		s.fail(c, err)
-		return
-	}
+}
+
+func (s *Server) passOn(c *gin.Context, peer Hub) error {
+	target, err := url.Parse(peer.URL)
 	if err != nil {
-		s.fail(c, errPeer.because(err))
-		return
+		return errPeer.because(err)
 	}
-	if peer == "" {
-		return
-	}
-	target, err := url.Parse(peer)
-	if err != nil {
-		s.fail(c, errPeer.because(err))
-		return
-	}
-	c.Abort()
 	proxy := httputil.ReverseProxy{
 		Transport: s.deps.Peers.Transport(),
 		Rewrite: func(r *httputil.ProxyRequest) {
@@ -85,7 +95,7 @@ func (s *Server) passOn(c *gin.Context) {
 			// It was judged here where it comes from.
 			r.Out.Header.Del("Origin")
 			r.Out.Header.Del("Sec-Fetch-Site")
-			s.deps.Peers.Vouch(r.Out)
+			s.deps.Peers.Vouch(r.Out, peer.Instance)
 		},
 		ModifyResponse: func(r *http.Response) error {
 			for name := range c.Writer.Header() { // the hub that answers has set these, too
@@ -96,4 +106,5 @@ func (s *Server) passOn(c *gin.Context) {
 		ErrorHandler: func(_ http.ResponseWriter, _ *http.Request, err error) { s.fail(c, errPeer.because(err)) },
 	}
 	proxy.ServeHTTP(c.Writer, c.Request)
+	return nil
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -20,12 +22,20 @@ type peerage struct {
 	asked   int
 }
 
-func (p *peerage) Peer(context.Context, string) (string, error) { p.asked++; return p.url, p.err }
-func (p *peerage) Here(string) error                            { return p.hereErr }
-func (p *peerage) Vouch(r *http.Request)                        { r.Header.Set("Vouched", "yes") }
-func (p *peerage) Vouched(r *http.Request) bool                 { return r.Header.Get("Vouched") != "" }
-func (p *peerage) Transport() http.RoundTripper                 { return http.DefaultTransport }
-func (p *peerage) Hubs(context.Context) ([]Hub, error)          { return nil, p.err }
+func (p *peerage) Peer(context.Context, string) (Hub, error) {
+	p.asked++
+	return Hub{Instance: "other", URL: p.url}, p.err
+}
+func (p *peerage) Here(string) error                      { return p.hereErr }
+func (p *peerage) Vouch(r *http.Request, instance string) { r.Header.Set("Vouched", instance) }
+func (p *peerage) Vouched(r *http.Request) (bool, error) {
+	if r.Header.Get("Vouched") == "a third" {
+		return false, ErrMisdirected
+	}
+	return r.Header.Get("Vouched") != "", nil
+}
+func (p *peerage) Transport() http.RoundTripper        { return http.DefaultTransport }
+func (p *peerage) Hubs(context.Context) ([]Hub, error) { return nil, p.err }
 
 func withPeers(t *testing.T) (*rig, *peerage) {
 	t.Helper()
@@ -57,4 +67,57 @@ func TestSendingIsRefusedWhereTheAccountIsNotHeld(t *testing.T) {
 	rec = r.do("POST /accounts/shop/message/send", aText)
 	require.Equal(t, 503, rec.Code)
 	require.Contains(t, rec.Body.String(), `"account_moving"`)
+}
+
+func TestOnlyWhatNeedsTheHolderIsPassedOn(t *testing.T) {
+	r, p := withPeers(t)
+	var passed []string
+	holder := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		passed = append(passed, req.Method+" "+req.URL.Path+" "+req.Header.Get("Vouched"))
+		w.WriteHeader(http.StatusTeapot)
+	}))
+	defer holder.Close()
+	p.url = holder.URL
+	r.messages = []store.Message{message("M1")}
+	// A dead holder does not keep what is in the database from anybody.
+	local := []string{
+		"GET /accounts/shop", "GET /accounts/shop/chats", "GET /accounts/shop/chats/9@s.whatsapp.net/messages", "GET /v1/accounts/shop/messages/M1",
+	}
+	for _, request := range local {
+		require.Equal(t, 200, r.do(request, "").Code, request)
+	}
+	require.Equal(t, 404, r.do("GET /accounts/shop/messages/M1/media", "").Code)
+	require.Zero(t, p.asked)
+	require.Empty(t, passed)
+	held := []string{
+		"GET /accounts/shop/status", "POST /accounts/shop/connect", "POST /accounts/shop/disconnect", "POST /accounts/shop/logout",
+		"POST /accounts/shop/message/send", "DELETE /accounts/shop", "POST /v1/accounts/shop/message/send",
+	}
+	for i, request := range held {
+		rec := httptest.NewRecorder()
+		method, path, _ := strings.Cut(request, " ")
+		req := httptest.NewRequest(method, path, http.NoBody)
+		req.Host = "127.0.0.1:3000"
+		r.server.Handler().ServeHTTP(closeNotifier{rec}, req)
+		require.Equal(t, http.StatusTeapot, rec.Code, request)
+		require.Equal(t, request+" other", passed[i])
+	}
+	p.err = errDown
+	rec := r.do("GET /accounts/shop/status", "")
+	require.Equal(t, 503, rec.Code)
+	require.Contains(t, rec.Body.String(), `"hub_unreachable"`)
+	require.Equal(t, 200, r.do("GET /accounts/shop/status", "", "Vouched: other").Code, "it was passed on already")
+}
+
+// closeNotifier is a recorder as the reverse proxy asks for it.
+type closeNotifier struct{ *httptest.ResponseRecorder }
+
+func (closeNotifier) CloseNotify() <-chan bool { return nil }
+
+func TestARequestThatIsMeantForAnotherHubIsRefused(t *testing.T) {
+	r, _ := withPeers(t)
+	rec := r.do("POST /accounts/shop/message/send", aText, "Vouched: a third")
+	require.Equal(t, 503, rec.Code)
+	require.Contains(t, rec.Body.String(), `"hub_misdirected"`)
+	require.Empty(t, r.sent)
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/wildcathub/wildcat/core/api"
 	"github.com/wildcathub/wildcat/core/config"
 	"github.com/wildcathub/wildcat/core/egress"
 	"github.com/wildcathub/wildcat/core/migrate"
@@ -137,10 +138,23 @@ func TestAnyHubAnswersForAnyAccount(t *testing.T) {
 	// A proof of another's, or an old one, is none.
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, one.URL()+"/accounts/a", nil)
 	require.NoError(t, err)
-	two.peers.Vouch(req)
-	require.True(t, one.peers.Vouched(req))
+	two.peers.Vouch(req, one.instance)
+	vouched, err := one.peers.Vouched(req)
+	require.NoError(t, err)
+	require.True(t, vouched)
+	_, err = two.peers.Vouched(req)
+	require.ErrorIs(t, err, api.ErrMisdirected, "it is meant for the other")
+	req.Header.Set(headerFor, two.instance)
+	_, err = one.peers.Vouched(req)
+	require.ErrorIs(t, err, api.ErrMisdirected)
+	vouched, err = two.peers.Vouched(req)
+	require.NoError(t, err)
+	require.False(t, vouched, "the proof is for the other")
+	req.Header.Set(headerFor, one.instance)
 	req.URL.Path = "/accounts/b"
-	require.False(t, one.peers.Vouched(req))
+	vouched, err = one.peers.Vouched(req)
+	require.NoError(t, err)
+	require.False(t, vouched)
 
 	// Webhooks made and deleted on one are in force on the other.
 	endpoints := func(a *App) (ids []string) {
@@ -170,4 +184,25 @@ func TestAHubDoesNotStartOnADatabaseThatIsMovedSinceItWasOpened(t *testing.T) {
 	held, err := a.store.ListLeases(t.Context(), "")
 	require.NoError(t, err)
 	require.Len(t, held, 1, "the move's own")
+}
+
+func TestAnAddressThatIsAnotherHubsIsRefusedAndNamed(t *testing.T) {
+	cfg := mongoConfig(t)
+	sim, err := simulator.New(simulator.Options{})
+	require.NoError(t, err)
+	require.NoError(t, sim.Start("127.0.0.1:0"))
+	t.Cleanup(func() { require.NoError(t, sim.Close()) })
+	cfg.WhatsApp.URL = sim.URL()
+	one, two := startHub(t, cfg), startHub(t, cfg)
+	third := startHub(t, cfg)
+	require.NoError(t, two.peers.tell(t.Context(), third.URL()), "the mistake")
+	require.NoError(t, one.store.CreateAccount(t.Context(), store.Account{ID: "a", Name: "a", State: "connected", Collection: "auth_a"}))
+	_, err = one.store.AcquireLease(t.Context(), "account/a", two.instance, time.Hour)
+	require.NoError(t, err)
+	for range 2 {
+		status, got := ask(t, one, http.MethodPost, "/accounts/a/message/send", `{"to": "15550009", "message": "hi"}`)
+		require.Equal(t, http.StatusServiceUnavailable, status, got)
+		require.Equal(t, "hub_misdirected", got["code"])
+	}
+	require.Equal(t, map[string]bool{two.instance: true}, third.peers.strayed)
 }

@@ -38,6 +38,9 @@ type peers struct {
 	secret   []byte
 	client   *http.Transport
 
+	mu      sync.Mutex
+	strayed map[string]bool // the hubs that requests were meant for which came here
+
 	quit chan struct{}
 	once sync.Once
 	done sync.WaitGroup
@@ -61,6 +64,7 @@ const (
 const (
 	headerPeer = "Wildcat-Hub"
 	headerTime = "Wildcat-Hub-Time"
+	headerFor  = "Wildcat-Hub-For" // the name of the hub that it is meant for
 )
 
 var _ api.Peers = (*peers)(nil)
@@ -214,16 +218,16 @@ func advertised(given, listens string) (string, error) {
 }
 
 // Peer implements api.Peers.
-func (p *peers) Peer(ctx context.Context, id string) (string, error) {
+func (p *peers) Peer(ctx context.Context, id string) (api.Hub, error) {
 	holder, err := p.accounts.Holder(ctx, id)
 	if err != nil || holder == "" || holder == p.instance {
-		return "", err
+		return api.Hub{}, err
 	}
 	at, err := p.store.GetKV(ctx, peerNamespace, holder)
 	if err != nil {
-		return "", fmt.Errorf("address of hub %s: %w", holder, err)
+		return api.Hub{}, fmt.Errorf("address of hub %s: %w", holder, err)
 	}
-	return string(at), nil
+	return api.Hub{Instance: holder, URL: string(at)}, nil
 }
 
 // Here implements api.Peers.
@@ -257,26 +261,44 @@ func (p *peers) Hubs(ctx context.Context) ([]api.Hub, error) {
 }
 
 // Vouch implements api.Peers.
-func (p *peers) Vouch(r *http.Request) {
-	at := strconv.FormatInt(time.Now().Unix(), 10)
-	r.Header.Set(headerTime, at)
-	r.Header.Set(headerPeer, p.proof(r, at))
+func (p *peers) Vouch(r *http.Request, instance string) {
+	r.Header.Set(headerTime, strconv.FormatInt(time.Now().Unix(), 10))
+	r.Header.Set(headerFor, instance)
+	r.Header.Set(headerPeer, p.proof(r))
 }
 
-// Vouched implements api.Peers.
-func (p *peers) Vouched(r *http.Request) bool {
-	at := r.Header.Get(headerTime)
-	seconds, err := strconv.ParseInt(at, 10, 64)
-	if err != nil || time.Since(time.Unix(seconds, 0)).Abs() > vouchFor {
-		return false
+// Vouched implements api.Peers. A request that names another hub is refused without a proof,
+// too: passed on once more it would come back.
+func (p *peers) Vouched(r *http.Request) (bool, error) {
+	seconds, err := strconv.ParseInt(r.Header.Get(headerTime), 10, 64)
+	proven := err == nil && time.Since(time.Unix(seconds, 0)).Abs() <= vouchFor && hmac.Equal([]byte(r.Header.Get(headerPeer)), []byte(p.proof(r)))
+	if meant := r.Header.Get(headerFor); meant != "" && meant != p.instance {
+		if proven {
+			p.stray(meant)
+		}
+		return false, api.ErrMisdirected
 	}
-	return hmac.Equal([]byte(r.Header.Get(headerPeer)), []byte(p.proof(r, at)))
+	return proven, nil
+}
+
+// stray tells the operator, once for each hub.
+func (p *peers) stray(instance string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.strayed[instance] {
+		return
+	}
+	if p.strayed == nil {
+		p.strayed = map[string]bool{}
+	}
+	p.strayed[instance] = true
+	p.log.Error("requests for another hub arrive here: its cluster.advertise names this one", "hub", instance, "instance", p.instance)
 }
 
 // proof is what only a hub can know of a request.
-func (p *peers) proof(r *http.Request, at string) string {
+func (p *peers) proof(r *http.Request) string {
 	mac := hmac.New(sha256.New, p.secret)
-	_, _ = fmt.Fprintf(mac, "%s\n%s\n%s", r.Method, r.URL.RequestURI(), at)
+	_, _ = fmt.Fprintf(mac, "%s\n%s\n%s\n%s", r.Method, r.URL.RequestURI(), r.Header.Get(headerTime), r.Header.Get(headerFor))
 	return hex.EncodeToString(mac.Sum(nil))
 }
 
