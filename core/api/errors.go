@@ -80,7 +80,7 @@ var (
 	errIDRequired     = bad("id is required", "id_required")
 	errAccountID      = bad("invalid account id: expected 1 to 64 letters, digits, _ or -", "invalid_account_id")
 	errAccountName    = bad("invalid name: expected at most 200 characters", "invalid_name")
-	errCollection     = bad("invalid collectionName: expected 1 to 120 letters, digits, dots, _ or -", "invalid_collection_name")
+	errCollection     = bad("invalid collectionName: expected 1 to 120 letters, digits, dots, _ or -, with no dot at an end or beside another, and not beginning with system.", "invalid_collection_name")
 	errAccountExists  = bad("Account already exists", "account_exists")
 	errAccount        = absent("Account not found", "account_not_found")
 	errNotStarted     = absent("Account not found or not started", "account_not_started")

@@ -3,6 +3,7 @@ package api
 import (
 	"net/http"
 	"regexp"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/gin-gonic/gin"
@@ -55,7 +56,15 @@ func (s *Server) view(a store.Account) accountView {
 	return v
 }
 
-var collectionName = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,120}$`)
+// collectionName is what MongoDB takes as a collection's name, of the characters that are
+// allowed: it has no empty part between dots. Those that begin with system. are its own.
+var collectionName = regexp.MustCompile(`^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$`)
+
+const maxCollection = 120
+
+func validCollection(name string) bool {
+	return len(name) <= maxCollection && collectionName.MatchString(name) && !strings.HasPrefix(name, "system.")
+}
 
 func (s *Server) createAccount(c *gin.Context) error {
 	b, err := s.readBody(c)
@@ -80,7 +89,7 @@ func (s *Server) createAccount(c *gin.Context) error {
 	if collection == "" {
 		collection = "auth_" + id
 	}
-	if !isText || !collectionName.MatchString(collection) {
+	if !isText || !validCollection(collection) {
 		return errCollection
 	}
 	a, err := s.deps.Accounts.Create(c.Request.Context(), store.Account{ID: id, Name: name, Collection: collection})
