@@ -40,6 +40,9 @@ If it is interrupted, or the old service has gone on, run it again.`,
 			// A password on the command line can be seen by others.
 			uri := os.ExpandEnv(args[0])
 			to.URI = os.ExpandEnv(to.URI)
+			if err := errors.Join(checkLegacyDatabase(database), checkDatabase("to-database", to)); err != nil {
+				return err
+			}
 			if to.URI == uri && to.Database == database {
 				return fmt.Errorf("source and target are the same database: the hub's collections have the same names and other contents; "+
 					"choose another name, such as --to-database %s2, and give it to the hub as DB_NAME", database)

@@ -33,6 +33,9 @@ If it is interrupted, run it again. A hub refuses a target that is not whole.`,
 			if from.SQLite() == to.SQLite() {
 				return errors.New("one of --from and --to is sqlite:FILE, the other mongodb://…")
 			}
+			if err := errors.Join(checkDatabase("from-database", from), checkDatabase("to-database", to)); err != nil {
+				return err
+			}
 			return runMigrate(cmd.Context(), from, to, cmd.OutOrStdout())
 		},
 	}

@@ -26,6 +26,9 @@ func EventTypes() []string {
 // AccountID is what an account id looks like.
 func AccountID(id string) bool { return accountID.MatchString(id) }
 
+// DatabaseName tells whether a name can be that of the hub's database on a MongoDB server.
+func DatabaseName(name string) bool { return databaseName.MatchString(name) }
+
 var (
 	accountID     = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 	ruleName      = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
@@ -142,7 +145,7 @@ func (v *validator) database() {
 	default:
 		v.at("database.uri", "expected sqlite:<file>, such as sqlite:wildcat.db, or mongodb://<host>")
 	}
-	if !databaseName.MatchString(v.cfg.Database.Name) {
+	if !DatabaseName(v.cfg.Database.Name) {
 		v.at("database.name", "expected letters, digits, _ and -, at most 63")
 	}
 }

@@ -1,0 +1,25 @@
+package main
+
+import (
+	"io"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestNamesOfDatabasesAreCheckedBeforeAnythingIsOpened(t *testing.T) {
+	for flag, args := range map[string][]string{
+		"--to-database":   {"migrate", "--from", "sqlite:wildcat.db", "--to", "mongodb://127.0.0.1:1/", "--to-database", "a/b"},
+		"--from-database": {"migrate", "--from", "mongodb://127.0.0.1:1/", "--to", "sqlite:wildcat.db", "--from-database", "a b"},
+		"--to-database ":  {"import-legacy", "mongodb://127.0.0.1:1/", "--to", "mongodb://127.0.0.1:1/", "--to-database", "a/b"},
+		"--database":      {"import-legacy", "mongodb://127.0.0.1:1/", "--database", "a/b"},
+	} {
+		cmd := newRootCommand()
+		cmd.SetArgs(args)
+		cmd.SetOut(io.Discard)
+		err := cmd.ExecuteContext(t.Context())
+		require.ErrorContains(t, err, flag[:len(flag)-1])
+		require.ErrorContains(t, err, "expected")
+	}
+	require.NoError(t, checkLegacyDatabase("wa@prod"), "the Node service took any name that MongoDB takes")
+}
