@@ -14,6 +14,9 @@ import (
 	"go.mau.fi/whatsmeow/proto/waAdv"
 	wastore "go.mau.fi/whatsmeow/store"
 	"go.mau.fi/whatsmeow/types"
+	"go.mongodb.org/mongo-driver/v2/bson"
+	driver "go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
 	"go.uber.org/goleak"
 
 	"github.com/wildcathub/wildcat/core/devices"
@@ -279,4 +282,28 @@ func TestASourceThatIsNotThereIsRefused(t *testing.T) {
 	require.ErrorIs(t, err, ErrEmpty)
 	_, err = OpenSource(t.Context(), p)
 	require.ErrorIs(t, err, store.ErrLocked)
+}
+
+func TestASourceThatIsMisspeltIsNotMade(t *testing.T) {
+	p := server(t)
+	_, err := OpenSource(t.Context(), p)
+	require.ErrorIs(t, err, ErrEmpty)
+	require.ErrorContains(t, err, p.Database)
+	client, err := driver.Connect(options.Client().ApplyURI(p.URI))
+	require.NoError(t, err)
+	defer func() { require.NoError(t, client.Disconnect(t.Context())) }()
+	made, err := client.Database(p.Database).ListCollectionNames(t.Context(), bson.D{})
+	require.NoError(t, err)
+	for _, name := range made { // the fake server makes a collection when it is read
+		n, err := client.Database(p.Database).Collection(name).CountDocuments(t.Context(), bson.D{})
+		require.NoError(t, err)
+		require.Zero(t, n, name)
+	}
+	require.NotContains(t, made, "events")
+	require.NotContains(t, made, "leases")
+
+	open(t, p)
+	s, err := OpenSource(t.Context(), p)
+	require.NoError(t, err)
+	require.NoError(t, s.Close())
 }

@@ -46,7 +46,7 @@ type Side struct {
 // Close, and fails with store.ErrLocked while a hub has it.
 func Open(ctx context.Context, p Place) (*Side, error) {
 	if !p.SQLite() {
-		return openMongo(ctx, p)
+		return openMongo(ctx, p, false)
 	}
 	release, err := sqlite.Lock(p.Data)
 	if err != nil {
@@ -69,22 +69,27 @@ func Open(ctx context.Context, p Place) (*Side, error) {
 	return side, nil
 }
 
-// OpenSource is Open for a database that must be there: a file is not made.
+// OpenSource is Open for a database that must be there: none is made.
 func OpenSource(ctx context.Context, p Place) (*Side, error) {
-	if p.SQLite() {
-		path := strings.TrimPrefix(p.URI, "sqlite:")
-		if !filepath.IsAbs(path) {
-			path = filepath.Join(p.Data, path)
+	if !p.SQLite() {
+		side, err := openMongo(ctx, p, true)
+		if errors.Is(err, mongo.ErrAbsent) {
+			err = fmt.Errorf("%w: %w", ErrEmpty, err)
 		}
-		if _, err := os.Stat(path); err != nil {
-			return nil, fmt.Errorf("find the database: %w", err)
-		}
+		return side, err
+	}
+	path := strings.TrimPrefix(p.URI, "sqlite:")
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(p.Data, path)
+	}
+	if _, err := os.Stat(path); err != nil {
+		return nil, fmt.Errorf("find the database: %w", err)
 	}
 	return Open(ctx, p)
 }
 
-func openMongo(ctx context.Context, p Place) (*Side, error) {
-	s, err := mongo.Open(ctx, mongo.Config{URI: p.URI, Database: p.Database}, mongo.Deps{})
+func openMongo(ctx context.Context, p Place, existing bool) (*Side, error) {
+	s, err := mongo.Open(ctx, mongo.Config{URI: p.URI, Database: p.Database, Existing: existing}, mongo.Deps{})
 	if err != nil {
 		return nil, err
 	}

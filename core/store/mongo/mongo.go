@@ -29,6 +29,8 @@ type Config struct {
 	// store under it proves that the predecessor of this name is dead, so that leases
 	// which that one held are free at once. "" frees none.
 	Instance string
+	// Existing refuses a database that is not there yet, instead of making it.
+	Existing bool
 }
 
 // Deps is what the program passes in. All of it may be nil.
@@ -72,6 +74,9 @@ var _ store.Store = (*Store)(nil)
 // errClosed is what every call gets after Close.
 var errClosed = errors.New("store is closed")
 
+// ErrAbsent says that there is no database of this program under the name.
+var ErrAbsent = errors.New("there is none of this program; is the name right?")
+
 // closeTimeout bounds how long Close waits for the server.
 const closeTimeout = 5 * time.Second
 
@@ -99,7 +104,7 @@ func Open(ctx context.Context, cfg Config, deps Deps) (*Store, error) {
 		return nil, fmt.Errorf("connect to database: %w", err)
 	}
 	s := newStore(client, cfg.Database, deps, m)
-	if err := s.prepare(ctx, cfg.Instance); err != nil {
+	if err := s.prepare(ctx, cfg); err != nil {
 		return nil, errors.Join(fmt.Errorf("open database %s: %w", cfg.Database, err), s.Close())
 	}
 	return s, nil
@@ -118,15 +123,15 @@ func newStore(client *mongo.Client, name string, deps Deps, m *metrics) *Store {
 }
 
 // prepare checks the version, makes the indexes and frees what a dead predecessor held.
-func (s *Store) prepare(ctx context.Context, instance string) error {
-	if err := s.checkVersion(ctx); err != nil {
+func (s *Store) prepare(ctx context.Context, cfg Config) error {
+	if err := s.checkVersion(ctx, cfg.Existing); err != nil {
 		return err
 	}
 	if err := s.ensureIndexes(ctx); err != nil {
 		return err
 	}
-	if instance != "" {
-		if err := s.voidLeases(ctx, instance); err != nil {
+	if cfg.Instance != "" {
+		if err := s.voidLeases(ctx, cfg.Instance); err != nil {
 			return fmt.Errorf("free the leases of a predecessor: %w", err)
 		}
 	}

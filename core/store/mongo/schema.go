@@ -26,14 +26,15 @@ type versionDoc struct {
 	Version int    `bson:"version"`
 }
 
-// checkVersion refuses a database that this program must not write, and marks a new one.
-func (s *Store) checkVersion(ctx context.Context) error {
+// checkVersion refuses a database that this program must not write, and marks a new one,
+// unless it must be there already.
+func (s *Store) checkVersion(ctx context.Context, existing bool) error {
 	return s.do(ctx, func(ctx context.Context, _ bool) error {
 		var have versionDoc
 		err := s.coll(collMeta).FindOne(ctx, byID("schema")).Decode(&have)
 		switch {
 		case errors.Is(err, mongo.ErrNoDocuments):
-			return s.markVersion(ctx)
+			return s.newVersion(ctx, existing)
 		case err != nil:
 			return err
 		case have.Version > version:
@@ -44,7 +45,8 @@ func (s *Store) checkVersion(ctx context.Context) error {
 	})
 }
 
-func (s *Store) markVersion(ctx context.Context) error {
+// newVersion is for a database without a version.
+func (s *Store) newVersion(ctx context.Context, existing bool) error {
 	for _, coll := range []string{collAccounts, collMessages, collWebhooks, s.media.files()} {
 		err := s.coll(coll).FindOne(ctx, doc(), options.FindOne().SetSort(doc(el("_id", 1)))).Err()
 		switch {
@@ -53,6 +55,9 @@ func (s *Store) markVersion(ctx context.Context) error {
 		case !errors.Is(err, mongo.ErrNoDocuments):
 			return err
 		}
+	}
+	if existing {
+		return ErrAbsent
 	}
 	_, err := s.coll(collMeta).InsertOne(ctx, versionDoc{ID: "schema", Version: version})
 	if mongo.IsDuplicateKeyError(err) {
