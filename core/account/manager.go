@@ -307,7 +307,9 @@ func (m *Manager) Get(ctx context.Context, id string) (store.Account, error) {
 	if err == nil {
 		// What is in memory need not wait longer for what is in the store.
 		tctx, cancel := context.WithTimeout(ctx, probeTimeout)
-		rec, err = m.deps.Store.Account(tctx, id)
+		if rec, err = m.deps.Store.Account(tctx, id); err != nil && tctx.Err() != nil && ctx.Err() == nil {
+			err = fmt.Errorf("%w: %w", store.ErrAway, err)
+		}
 		cancel()
 	}
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
@@ -321,8 +323,12 @@ func (m *Manager) Get(ctx context.Context, id string) (store.Account, error) {
 	return m.fresh(rec), nil
 }
 
-// List returns all accounts, ordered by id, with the states of this moment.
+// List returns all accounts, ordered by id, with the states of this moment. While the store is
+// known to fail it fails at once.
 func (m *Manager) List(ctx context.Context) ([]store.Account, error) {
+	if err := m.unreadable(); err != nil {
+		return nil, fmt.Errorf("list accounts: %w", err)
+	}
 	all, err := m.deps.Store.ListAccounts(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("list accounts: %w", err)

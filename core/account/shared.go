@@ -298,8 +298,11 @@ func (m *Manager) dropped(id string, o *owner) {
 }
 
 // Holdings are the accounts that each hub on the database holds, by the hub's name; those
-// that live and hold none included.
+// that live and hold none included. While the store is known to fail it fails at once.
 func (m *Manager) Holdings(ctx context.Context) (map[string][]string, error) {
+	if err := m.unreadable(); err != nil {
+		return nil, fmt.Errorf("list hubs: %w", err)
+	}
 	lives, err := m.deps.Store.ListLeases(ctx, instanceLease)
 	if err != nil {
 		return nil, err
@@ -314,6 +317,28 @@ func (m *Manager) Holdings(ctx context.Context) (map[string][]string, error) {
 	}
 	for _, l := range held {
 		out[l.Owner] = append(out[l.Owner], strings.TrimPrefix(l.Name, accountLease))
+	}
+	return out, nil
+}
+
+// Elsewhere are the accounts that other hubs hold, of those whose id begins with a prefix.
+// While the store is known to fail it fails at once.
+func (m *Manager) Elsewhere(ctx context.Context, prefix string) (map[string]bool, error) {
+	if !m.cfg.Shared {
+		return nil, nil
+	}
+	if err := m.unreadable(); err != nil {
+		return nil, fmt.Errorf("list accounts of other hubs: %w", err)
+	}
+	held, err := m.deps.Store.ListLeases(ctx, accountLease+prefix)
+	if err != nil {
+		return nil, fmt.Errorf("list accounts of other hubs: %w", err)
+	}
+	out := map[string]bool{}
+	for _, l := range held {
+		if l.Owner != m.cfg.Instance {
+			out[strings.TrimPrefix(l.Name, accountLease)] = true
+		}
 	}
 	return out, nil
 }

@@ -182,6 +182,15 @@ func (s *storage) outage() error {
 	return fmt.Errorf("%w: the database cannot be written since %s: %w", store.ErrAway, s.since.UTC().Format(time.RFC3339), s.err)
 }
 
+// unreadable is the error of those who would have to read what is not in memory; nil unless it
+// is known that they would wait for nothing. One that is full, or a file's, can be read.
+func (m *Manager) unreadable() error {
+	if err := m.storage.outage(); m.cfg.Shared && !errors.Is(err, store.ErrFull) {
+		return err
+	}
+	return nil
+}
+
 // storeFault tells the reasons that the store may be to blame for.
 func storeFault(reason string) bool {
 	return reason == ReasonStoreRefused || reason == ReasonDeviceFailed

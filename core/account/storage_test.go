@@ -176,7 +176,18 @@ func TestHubsShareTheAccountsOutAgainWhenTheStoreIsBack(t *testing.T) {
 	require.Equal(t, "b", holder, "it is the one to ask, as far as anybody knows")
 	_, err = b.Create(within(t), store.Account{ID: "5"})
 	require.ErrorIs(t, err, errRefused)
+	// Nobody waits for what cannot be known.
+	_, err = b.List(within(t))
+	require.ErrorIs(t, err, store.ErrAway)
+	_, err = b.Holdings(within(t))
+	require.ErrorIs(t, err, store.ErrAway)
+	_, err = b.Elsewhere(within(t), "")
+	require.ErrorIs(t, err, store.ErrAway)
 
 	c.store.fail(nil)
 	c.waitHeld(map[string]int{"a": 2, "b": 2})
+	require.Eventually(t, func() bool {
+		others, err := b.Elsewhere(context.Background(), "")
+		return err == nil && len(others) == 2 && !others[c.one("b")]
+	}, 20*time.Second, 10*time.Millisecond)
 }

@@ -21,6 +21,8 @@ type Peers interface {
 	// Here fails unless this hub holds an account at this moment: with ErrMoving, or an error
 	// that wraps store.ErrAway if nobody can know. It asks no database.
 	Here(account string) error
+	// Elsewhere are the accounts that other hubs hold, of those whose id begins with a prefix.
+	Elsewhere(ctx context.Context, prefix string) (map[string]bool, error)
 	// Vouch proves to a hub that a request comes from another, and is meant for it.
 	Vouch(r *http.Request, instance string)
 	// Vouched says whether another hub has passed the request on. It fails with

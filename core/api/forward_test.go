@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -19,6 +20,7 @@ type peerage struct {
 	url     string // of the hub that holds all accounts; "": this one does, or none
 	err     error
 	hereErr error
+	others  map[string]bool
 	asked   int
 }
 
@@ -33,6 +35,10 @@ func (p *peerage) Vouched(r *http.Request) (bool, error) {
 		return false, ErrMisdirected
 	}
 	return r.Header.Get("Vouched") != "", nil
+}
+
+func (p *peerage) Elsewhere(context.Context, string) (map[string]bool, error) {
+	return p.others, p.err
 }
 func (p *peerage) Transport() http.RoundTripper        { return http.DefaultTransport }
 func (p *peerage) Hubs(context.Context) ([]Hub, error) { return nil, p.err }
@@ -120,4 +126,40 @@ func TestARequestThatIsMeantForAnotherHubIsRefused(t *testing.T) {
 	require.Equal(t, 503, rec.Code)
 	require.Contains(t, rec.Body.String(), `"hub_misdirected"`)
 	require.Empty(t, r.sent)
+}
+
+func TestAnAccountThatAnotherHubHoldsIsShownAsThere(t *testing.T) {
+	r, p := withPeers(t)
+	accounts := func() map[string]any {
+		t.Helper()
+		rec := r.do("GET /accounts", "")
+		require.Equal(t, 200, rec.Code)
+		var out struct{ Accounts []map[string]any }
+		require.NoError(t, json.Unmarshal(rec.Body.Bytes(), &out))
+		shown := map[string]any{}
+		for _, a := range out.Accounts {
+			shown[fmt.Sprint(a["id"])] = a
+			rec := r.do("GET /accounts/"+fmt.Sprint(a["id"]), "")
+			var one struct{ Account map[string]any }
+			require.NoError(t, json.Unmarshal(rec.Body.Bytes(), &one))
+			require.Equal(t, a, one.Account)
+		}
+		return shown
+	}
+	alone := accounts()
+	// On a hub that holds none, they look the same.
+	clear(r.live)
+	p.hereErr, p.others = ErrMoving, map[string]bool{"shop": true, "new": true, "old": true, "banned": true}
+	require.Equal(t, alone, accounts())
+	p.others = nil // nobody holds them
+	for id, a := range accounts() {
+		require.Equal(t, notStarted, a.(map[string]any)["currentStatus"], id)
+		require.Equal(t, false, a.(map[string]any)["hasQR"], id)
+	}
+	p.err = errDown
+	require.Equal(t, 200, r.do("GET /accounts/shop", "").Code)
+	require.Equal(t, 500, r.do("GET /accounts", "").Code)
+	p.err = fmt.Errorf("%w: since noon", store.ErrAway)
+	require.Equal(t, 503, r.do("GET /accounts", "").Code)
+	require.Equal(t, 503, r.do("GET /v1/hubs", "").Code)
 }

@@ -1,9 +1,11 @@
 package api
 
 import (
+	"context"
 	"net/http"
 	"regexp"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/gin-gonic/gin"
@@ -29,6 +31,9 @@ type accountView struct {
 	LID           string `json:"lid"`
 }
 
+// holderTimeout bounds how long one account's record waits for who holds it.
+const holderTimeout = 3 * time.Second
+
 // notStarted is currentStatus while no connection is held.
 const notStarted = "not_started"
 
@@ -44,7 +49,17 @@ func oldStatus(state string) string {
 	}
 }
 
-func (s *Server) view(a store.Account) accountView {
+// live says of a state whether a connection is up, coming up or waited for.
+func live(state string) bool {
+	switch state {
+	case "connecting", "pairing", "connected", "reconnecting":
+		return true
+	}
+	return false
+}
+
+// view shows an account. Of one that another hub holds the record tells what that one has.
+func (s *Server) view(a store.Account, elsewhere bool) accountView {
 	v := accountView{
 		MongoID: a.ID, Name: a.Name, Collection: a.Collection, CreatedAt: iso(a.CreatedAt), UpdatedAt: iso(a.UpdatedAt),
 		Status: oldStatus(a.State), CurrentStatus: notStarted,
@@ -52,6 +67,8 @@ func (s *Server) view(a store.Account) accountView {
 	}
 	if qr, held := s.deps.Accounts.Live(a.ID); held {
 		v.CurrentStatus, v.HasQR = v.Status, qr != ""
+	} else if elsewhere && live(a.State) {
+		v.CurrentStatus, v.HasQR = v.Status, a.State == "pairing"
 	}
 	return v
 }
@@ -107,9 +124,15 @@ func (s *Server) listAccounts(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
+	var elsewhere map[string]bool
+	if s.deps.Peers != nil {
+		if elsewhere, err = s.deps.Peers.Elsewhere(c.Request.Context(), ""); err != nil {
+			return err
+		}
+	}
 	views := make([]accountView, len(list))
 	for i, a := range list {
-		views[i] = s.view(a)
+		views[i] = s.view(a, elsewhere[a.ID])
 	}
 	return ok(c, gin.H{"ok": true, "accounts": views})
 }
@@ -138,7 +161,16 @@ func (s *Server) getAccount(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	return ok(c, gin.H{"ok": true, "account": s.view(a)})
+	elsewhere := false
+	if s.deps.Peers != nil && s.deps.Peers.Here(a.ID) != nil {
+		// What is known from memory is shown, too, while nobody can know.
+		ctx, cancel := context.WithTimeout(c.Request.Context(), holderTimeout)
+		defer cancel()
+		if others, err := s.deps.Peers.Elsewhere(ctx, a.ID); err == nil {
+			elsewhere = others[a.ID]
+		}
+	}
+	return ok(c, gin.H{"ok": true, "account": s.view(a, elsewhere)})
 }
 
 func (s *Server) deleteAccount(c *gin.Context) error {

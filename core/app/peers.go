@@ -241,6 +241,11 @@ func (p *peers) Here(id string) error {
 	return fmt.Errorf("account %s: %w", id, api.ErrMoving)
 }
 
+// Elsewhere implements api.Peers.
+func (p *peers) Elsewhere(ctx context.Context, prefix string) (map[string]bool, error) {
+	return p.accounts.Elsewhere(ctx, prefix)
+}
+
 // Hubs implements api.Peers.
 func (p *peers) Hubs(ctx context.Context) ([]api.Hub, error) {
 	held, err := p.accounts.Holdings(ctx)

@@ -52,7 +52,8 @@ var (
 	ErrStale = errors.New("stale write")
 	// ErrFull: the disk or quota is exhausted.
 	ErrFull = errors.New("storage full")
-	// ErrAway: it is known already that the database does not answer, so nothing was tried.
+	// ErrAway: the database does not answer. Whether a write was done is not known, unless
+	// nothing was tried since that was known already.
 	ErrAway = errors.New("the database is away")
 	// ErrLocked: another process uses this data.
 	ErrLocked = errors.New("data in use by another process")

@@ -25,7 +25,7 @@ const (
 
 // errSlow stands for a timeout of the engine's own, which must not look to the caller
 // as if its own context had ended.
-var errSlow = errors.New("the database did not answer in time")
+var errSlow = fmt.Errorf("%w: no answer in time", store.ErrAway)
 
 // do runs op, and again if its outcome is unknown: the connection broke, the server
 // stepped down. again tells op that an earlier try may have been applied.
@@ -119,6 +119,8 @@ func mapError(err error) error {
 		return fmt.Errorf("%w: %w", store.ErrFull, err)
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return fmt.Errorf("%w: %s", errSlow, err.Error())
+	case uncertain(err):
+		return fmt.Errorf("%w: %w", store.ErrAway, err)
 	}
 	return err
 }

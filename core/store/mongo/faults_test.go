@@ -63,10 +63,10 @@ func TestErrorCodesHaveTheSeamsNames(t *testing.T) {
 		{"the server steps down once", 1, []bson.E{el("errorCode", 10107)}, nil, false},
 		{"the server shuts down for a moment", 2, []bson.E{el("errorCode", 11600)}, nil, false},
 		{"the connection breaks before the command", 1, []bson.E{el("closeConnection", true)}, nil, false},
-		{"there is no primary for long", 50, []bson.E{el("errorCode", 10107)}, nil, true},
+		{"there is no primary for long", 50, []bson.E{el("errorCode", 10107)}, store.ErrAway, true},
 		{"not allowed", 1, []bson.E{el("errorCode", 13), el("errorMessage", "not authorized")}, nil, true},
 		{"too few members have it, for a moment", 1, []bson.E{el("writeConcernError", doc(el("code", 64), el("errmsg", "waiting for replication timed out")))}, nil, false},
-		{"too few members have it, for long", 50, []bson.E{el("writeConcernError", doc(el("code", 64), el("errmsg", "waiting for replication timed out")))}, nil, true},
+		{"too few members have it, for long", 50, []bson.E{el("writeConcernError", doc(el("code", 64), el("errmsg", "waiting for replication timed out")))}, store.ErrAway, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := openStore(t, Config{URI: uri}, Deps{})
@@ -79,7 +79,7 @@ func TestErrorCodesHaveTheSeamsNames(t *testing.T) {
 				return
 			}
 			require.Error(t, err)
-			for _, sentinel := range []error{store.ErrNotFound, store.ErrExists, store.ErrStale, store.ErrFull, store.ErrLocked, store.ErrNewer} {
+			for _, sentinel := range []error{store.ErrNotFound, store.ErrExists, store.ErrStale, store.ErrFull, store.ErrLocked, store.ErrNewer, store.ErrAway} {
 				require.Equal(t, errors.Is(tt.want, sentinel), errors.Is(err, sentinel), "%v: %v", sentinel, err)
 			}
 		})

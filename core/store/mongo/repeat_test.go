@@ -301,6 +301,7 @@ func TestAnOutageIsAnErrorWithinATimeAndThenOver(t *testing.T) {
 	for _, sentinel := range []error{store.ErrNotFound, store.ErrExists, store.ErrStale, store.ErrFull, context.Canceled, context.DeadlineExceeded} {
 		require.NotErrorIs(t, err, sentinel, "an outage is none of these")
 	}
+	require.ErrorIs(t, err, store.ErrAway)
 	require.Less(t, time.Since(start), 2*callTimeout)
 	require.Error(t, s.Ping(t.Context()))
 
