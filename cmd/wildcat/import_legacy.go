@@ -47,7 +47,7 @@ If it is interrupted, or the old service has gone on, run it again.`,
 				return fmt.Errorf("source and target are the same database: the hub's collections have the same names and other contents; "+
 					"choose another name, such as --to-database %s2, and give it to the hub as DB_NAME", database)
 			}
-			return runImport(cmd.Context(), uri, database, to, cmd.OutOrStdout())
+			return interrupted(cmd.Context(), runImport(cmd.Context(), uri, database, to, cmd.OutOrStdout()))
 		},
 	}
 	f := cmd.Flags()

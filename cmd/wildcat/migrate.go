@@ -36,7 +36,7 @@ If it is interrupted, run it again. A hub refuses a target that is not whole.`,
 			if err := errors.Join(checkDatabase("from-database", from), checkDatabase("to-database", to)); err != nil {
 				return err
 			}
-			return runMigrate(cmd.Context(), from, to, cmd.OutOrStdout())
+			return interrupted(cmd.Context(), runMigrate(cmd.Context(), from, to, cmd.OutOrStdout()))
 		},
 	}
 	f := cmd.Flags()

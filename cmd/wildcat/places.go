@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"regexp"
@@ -8,6 +9,17 @@ import (
 	"github.com/wildcathub/wildcat/core/config"
 	"github.com/wildcathub/wildcat/core/migrate"
 )
+
+// errInterrupted is what a person gets who has ended a command that can be repeated.
+var errInterrupted = errors.New("interrupted: run it again, and it goes on")
+
+// interrupted replaces what came of ending a command, which is the database's text.
+func interrupted(ctx context.Context, err error) error {
+	if err != nil && errors.Is(ctx.Err(), context.Canceled) {
+		return errInterrupted
+	}
+	return err
+}
 
 // checkDatabase refuses a name that a hub's configuration could not have: nobody could
 // start a hub on what is written there.

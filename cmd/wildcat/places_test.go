@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"io"
 	"testing"
 
@@ -22,4 +24,17 @@ func TestNamesOfDatabasesAreCheckedBeforeAnythingIsOpened(t *testing.T) {
 		require.ErrorContains(t, err, "expected")
 	}
 	require.NoError(t, checkLegacyDatabase("wa@prod"), "the Node service took any name that MongoDB takes")
+}
+
+func TestWhoEndsACommandIsToldToRunItAgain(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cause := errors.New("server selection error")
+	require.ErrorIs(t, interrupted(ctx, cause), cause)
+	cancel()
+	require.EqualError(t, interrupted(ctx, cause), "interrupted: run it again, and it goes on")
+	require.NoError(t, interrupted(ctx, nil), "it was done")
+	cmd := newRootCommand()
+	cmd.SetArgs([]string{"import-legacy", "mongodb://127.0.0.1:1/"})
+	cmd.SetOut(io.Discard)
+	require.ErrorIs(t, cmd.ExecuteContext(ctx), errInterrupted)
 }

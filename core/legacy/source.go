@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -34,7 +33,7 @@ const (
 type Source struct {
 	// Name is for people, without secrets.
 	Name string
-	// ID tells it from others.
+	// ID tells it from others. It is the data's, by whatever address that was reached.
 	ID string
 
 	client *mongo.Client
@@ -56,13 +55,11 @@ func Open(ctx context.Context, uri, database string) (*Source, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to the source: %w", err)
 	}
-	hosts := slices.Sorted(slices.Values(opts.Hosts))
-	sum := sha256.Sum256([]byte(strings.Join(append(hosts, database), "\x00")))
-	s := &Source{
-		Name: "MongoDB database " + database + " of the Node service", ID: hex.EncodeToString(sum[:16]),
-		client: client, db: client.Database(database),
+	s := &Source{Name: "MongoDB database " + database + " of the Node service", client: client, db: client.Database(database)}
+	if err = s.check(ctx); err == nil {
+		s.ID, err = s.identify(ctx)
 	}
-	if err := s.check(ctx); err != nil {
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("database %s: %w", database, err), s.Close())
 	}
 	return s, nil
@@ -83,6 +80,29 @@ func (s *Source) check(ctx context.Context) error {
 		return ErrEmpty
 	}
 	return err
+}
+
+// identify makes the ID: of what the server calls the accounts' collection, which is the
+// same on all members of a replica set. Where it does not say, the account that comes
+// first stands for it.
+func (s *Source) identify(ctx context.Context) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	of := []string{"first account", s.db.Name()}
+	specs, err := s.db.ListCollectionSpecifications(ctx, bson.D{{Key: "name", Value: "accounts"}})
+	// Some users may read the collections, and not list them.
+	if err == nil && len(specs) == 1 && specs[0].UUID != nil {
+		of = []string{"collection", string(specs[0].UUID.Data)}
+	} else {
+		var doc bson.D
+		err := s.db.Collection("accounts").FindOne(ctx, bson.D{}, options.FindOne().SetSort(bson.D{{Key: "_id", Value: 1}})).Decode(&doc)
+		if err != nil {
+			return "", fmt.Errorf("recognise the source: %w", err)
+		}
+		of = append(of, fields(doc).text("_id"))
+	}
+	sum := sha256.Sum256([]byte(strings.Join(of, "\x00")))
+	return hex.EncodeToString(sum[:16]), nil
 }
 
 // Close disconnects.

@@ -1,7 +1,9 @@
 package migrate
 
 import (
+	"context"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -96,4 +98,24 @@ func TestAnImportIsRepeatedAfterAMove(t *testing.T) {
 	accounts, err := b.Store.ListAccounts(t.Context())
 	require.NoError(t, err)
 	require.Len(t, accounts, 1)
+}
+
+func TestAnUnfinishedImportGoesOnUnderAnotherAddress(t *testing.T) {
+	from, at := old(t)
+	to := open(t, file(t))
+	ctx, cancel := context.WithCancel(t.Context())
+	_, err := Import(ctx, from, to, ImportOptions{Progress: func(string, int) { cancel() }})
+	require.ErrorIs(t, err, context.Canceled)
+	require.ErrorIs(t, Check(t.Context(), to.Store), ErrUnfinished)
+	other := at
+	if other.URI = strings.Replace(at.URI, "127.0.0.1", "localhost", 1); other.URI == at.URI {
+		t.Skip("the server is not named by this address")
+	}
+	_, err = Import(t.Context(), openOld(t, other), to, ImportOptions{})
+	require.NoError(t, err)
+
+	// Another database is another source all the same.
+	more := server(t)
+	addOld(t, more, "other")
+	require.NotEqual(t, from.ID, openOld(t, more).ID)
 }
