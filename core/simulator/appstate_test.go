@@ -161,6 +161,7 @@ func TestAClientThatMissesAKeyAsksThePhoneForIt(t *testing.T) {
 }
 
 func TestAppStateSurvivesARestartAndALongOneComesAsASnapshotAndInParts(t *testing.T) {
+	long(t)
 	dir := t.TempDir()
 	first, err := simulator.New(simulator.Options{Dir: dir, Root: simtest.Root()})
 	require.NoError(t, err)

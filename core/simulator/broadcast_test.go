@@ -97,6 +97,7 @@ func TestAStatusReachesThoseItIsMeantFor(t *testing.T) {
 }
 
 func TestAStatusThatCannotBeReadIsAskedForAgain(t *testing.T) {
+	long(t)
 	s := newServer(t, "")
 	one, two := simtest.AddPhone(t, s, "15550001"), simtest.AddPhone(t, s, "15550002")
 	c, _ := paired(t, s, one)

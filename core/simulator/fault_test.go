@@ -190,6 +190,7 @@ func TestARuleReleasesByItselfAtANumberAndWhenItIsRemoved(t *testing.T) {
 }
 
 func TestClientsStanzasAreHeldAndDelayedToo(t *testing.T) {
+	long(t)
 	s, c, _, stranger := faulty(t)
 	ctx := simtest.Within(t, 20*time.Second)
 	hold := fault(t, s, simulator.Fault{Action: simulator.FaultHold, Direction: simulator.In, Tag: "message", Times: 2})
@@ -208,6 +209,7 @@ func TestClientsStanzasAreHeldAndDelayedToo(t *testing.T) {
 }
 
 func TestWhatARemovedFaultDelayedComesAtOnceAndInItsOrder(t *testing.T) {
+	long(t)
 	s, c, d, stranger := faulty(t)
 	ctx := simtest.Within(t, 20*time.Second)
 	delay := fault(t, s, simulator.Fault{Action: simulator.FaultDelay, Direction: simulator.Out, Tag: "message", DelayMS: 600_000})
@@ -225,6 +227,7 @@ func TestWhatARemovedFaultDelayedComesAtOnceAndInItsOrder(t *testing.T) {
 }
 
 func TestADelayedMessageComesLaterThanTheNext(t *testing.T) {
+	long(t)
 	s, c, d, stranger := faulty(t)
 	ctx := simtest.Within(t, 20*time.Second)
 	fault(t, s, simulator.Fault{Action: simulator.FaultDelay, Direction: simulator.Out, Tag: "message", Nth: 1, DelayMS: 200})
@@ -334,6 +337,7 @@ func TestACorruptCiphertextIsAskedForAgainAndSentAgain(t *testing.T) {
 }
 
 func TestAMutationMayBeAFunction(t *testing.T) {
+	long(t)
 	s, c, _, stranger := faulty(t)
 	fault(t, s, simulator.Fault{
 		Action: simulator.FaultMutate, Direction: simulator.Out, Tag: "message",

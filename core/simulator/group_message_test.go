@@ -241,6 +241,7 @@ func TestAGroupMessageWithoutItsKeyIsAskedForAgain(t *testing.T) {
 }
 
 func TestReactionsEditsRevokesPollsAndMediaInAGroup(t *testing.T) {
+	long(t)
 	bothWays(t, func(t *testing.T, byNumber bool) {
 		s := newServer(t, "")
 		one, two, three := simtest.AddPhone(t, s, "15550001"), simtest.AddPhone(t, s, "15550002"), simtest.AddPhone(t, s, "15550003")
@@ -333,6 +334,7 @@ func TestReactionsEditsRevokesPollsAndMediaInAGroup(t *testing.T) {
 }
 
 func TestGroupsOutliveTheServer(t *testing.T) {
+	long(t)
 	dir := t.TempDir()
 	first, err := simulator.New(simulator.Options{Dir: dir, Root: simtest.Root()})
 	require.NoError(t, err)

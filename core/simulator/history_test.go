@@ -98,6 +98,7 @@ func TestANewCompanionIsSentThePastInParts(t *testing.T) {
 }
 
 func TestHistoryIsPushedOnDemandAndDownloadedByHand(t *testing.T) {
+	long(t)
 	s := newServer(t, "")
 	owner := simtest.AddPhone(t, s, "15550001")
 	bea := simtest.AddPhone(t, s, "15550002")

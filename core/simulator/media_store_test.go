@@ -148,6 +148,7 @@ func TestEqualFilesMayBeUploadedServedAndDeletedAtOnce(t *testing.T) {
 }
 
 func TestCloseCutsOffAnUploadAndLeavesNothingOfIt(t *testing.T) {
+	long(t)
 	dir := t.TempDir()
 	s, err := simulator.New(simulator.Options{Dir: dir, Root: simtest.Root()})
 	require.NoError(t, err)

@@ -15,6 +15,7 @@ import (
 )
 
 func TestPrivacyIsSetOnOneDeviceAndKnownOnAll(t *testing.T) {
+	long(t)
 	s := newServer(t, "")
 	owner := simtest.AddPhone(t, s, "15550001")
 	one, _ := paired(t, s, owner)
@@ -51,6 +52,7 @@ func TestPrivacyIsSetOnOneDeviceAndKnownOnAll(t *testing.T) {
 }
 
 func TestNothingArrivesFromABlockedNumber(t *testing.T) {
+	long(t)
 	s := newServer(t, "")
 	owner, pest := simtest.AddPhone(t, s, "15550001"), simtest.AddPhone(t, s, "15550002")
 	c, _ := paired(t, s, owner)

@@ -161,6 +161,7 @@ func (p *process) received(number string) []simulator.Message {
 }
 
 func TestAKilledServerLosesNothingThatItAcknowledged(t *testing.T) {
+	long(t)
 	p := &process{t: t, dir: t.TempDir(), addr: "127.0.0.1:0"}
 	p.start()
 	defer func() { p.kill() }()

@@ -23,6 +23,7 @@ func snapshotOf(t testing.TB, s *simulator.Server) []byte {
 }
 
 func TestPairedDevicesGoOnOnAServerThatWasRestoredFromASnapshot(t *testing.T) {
+	long(t)
 	for _, from := range []string{"memory", "folder"} {
 		for _, into := range []string{"memory", "folder"} {
 			t.Run(from+" to "+into, func(t *testing.T) {
@@ -89,6 +90,7 @@ func TestPairedDevicesGoOnOnAServerThatWasRestoredFromASnapshot(t *testing.T) {
 // While companions and phones write to each other, a snapshot is of one instant: whatever a
 // phone holds in it was taken out of its queue, and the other way round.
 func TestASnapshotOfARunningServerIsOfOneInstant(t *testing.T) {
+	long(t)
 	s := newServer(t, t.TempDir())
 	ctx := simtest.Within(t, 60*time.Second)
 	owner, friend := simtest.AddPhone(t, s, "15550001"), simtest.AddPhone(t, s, "15550002")

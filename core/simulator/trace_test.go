@@ -47,6 +47,7 @@ func TestTheTraceShowsStanzasAndNoCiphertext(t *testing.T) {
 }
 
 func TestTheTraceIsBoundedFilteredAndOffUntilAsked(t *testing.T) {
+	long(t)
 	s := newServer(t, "")
 	first, d := paired(t, s, simtest.AddPhone(t, s, "15550001"))
 	_, other := paired(t, s, simtest.AddPhone(t, s, "15550002"))
