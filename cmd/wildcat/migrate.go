@@ -79,6 +79,17 @@ func runMigrate(ctx context.Context, from, to migrate.Place, out io.Writer) (err
 	default:
 		_, err = fmt.Fprintf(out, "%s is now in %s\n", source.Name, target.Name)
 	}
+	if err != nil {
+		return err
+	}
+	return printNext(out, source.Name, target.Name)
+}
+
+// printNext says what must not be done now. No mark in the source keeps a hub from it: a
+// copy that is a backup leaves the source in use.
+func printNext(out io.Writer, source, target string) error {
+	_, err := fmt.Fprintf(out, "start hubs on only one of the two from now on: once one has run on %s, never start one on %s again, "+
+		"since two that use the same keys lose messages; to go back, move back into a new database or data folder\n", target, source)
 	return err
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -37,4 +38,11 @@ func TestWhoEndsACommandIsToldToRunItAgain(t *testing.T) {
 	cmd.SetArgs([]string{"import-legacy", "mongodb://127.0.0.1:1/"})
 	cmd.SetOut(io.Discard)
 	require.ErrorIs(t, cmd.ExecuteContext(ctx), errInterrupted)
+}
+
+func TestTheLastLineOfAMoveSaysWhatMustNotBeDone(t *testing.T) {
+	var out strings.Builder
+	require.NoError(t, printNext(&out, "data/wildcat.db", "MongoDB database wildcat"))
+	require.Contains(t, out.String(), "once one has run on MongoDB database wildcat, never start one on data/wildcat.db again")
+	require.Equal(t, 1, strings.Count(out.String(), "\n"))
 }
