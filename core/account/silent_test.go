@@ -77,7 +77,9 @@ func TestAConnectionIsGivenUpAtAnyMoment(t *testing.T) {
 		time.Sleep(time.Duration(i) * time.Millisecond / 4) // another moment each time
 		start := time.Now()
 		require.NoError(t, h.Disconnect(within(t), "a"))
-		require.Less(t, time.Since(start), 3*time.Second, "round %d", i)
+		// The handshake's own patience is 20 s. Where it had just ended, the websocket may wait
+		// 5 s for the answer to its goodbye.
+		require.Less(t, time.Since(start), 10*time.Second, "round %d", i)
 	}
 	h.pair("b", "15550001")
 }
