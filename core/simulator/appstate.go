@@ -75,6 +75,9 @@ func (st *appState) accept(o *outgoing, name appstate.WAPatchName, patch *waServ
 		return err
 	}
 	o.b.put(patchKey(st.a.number, name, c.version()), raw)
+	if by == nil && c.version() == 1 {
+		return nil // what the phone begins with is asked for by whom it hands the keys
+	}
 	for _, d := range st.a.all() {
 		if d.id != 0 && d != by {
 			o.add(d, o.notice("server_sync", types.ServerJID, waBinary.Node{

@@ -41,14 +41,15 @@ type member struct {
 	*whatsmeow.Client
 	number string
 
-	mu    sync.Mutex
-	got   map[string]int // by text
-	total int
-	told  int   // what its phone told it as a new companion: clients acknowledge such a message more than once
-	bad   []any // events that must not be
-	wake  chan struct{}
-	ready chan struct{} // closed when the client has what a new one is sent
-	once  sync.Once
+	mu     sync.Mutex
+	got    map[string]int // by text
+	total  int
+	told   int   // what its phone told it as a new companion: clients acknowledge such a message more than once
+	bad    []any // events that must not be
+	wake   chan struct{}
+	ready  chan struct{} // closed when the client has what a new one is sent
+	once   sync.Once
+	synced map[appstate.WAPatchName]bool
 }
 
 func (m *member) take(evt any) bool {
@@ -65,7 +66,8 @@ func (m *member) take(evt any) bool {
 		close(m.wake)
 		m.wake = make(chan struct{})
 	case *events.AppStateSyncComplete: // what a new client says to its phone is said by now
-		if e.Name == appstate.WAPatchRegularLow {
+		m.synced[e.Name] = true
+		if len(m.synced) == len(appstate.AllPatchNames) {
 			m.once.Do(func() { close(m.ready) })
 		}
 	case *events.UndecryptableMessage, *events.StreamReplaced, *events.LoggedOut, *events.PairError, *events.StreamError:
@@ -96,7 +98,7 @@ func join(ctx context.Context, s *simulator.Server, db *sqlstore.Container, numb
 	if err != nil {
 		return nil, err
 	}
-	m := &member{number: number, got: map[string]int{}, wake: make(chan struct{}), ready: make(chan struct{})}
+	m := &member{number: number, got: map[string]int{}, wake: make(chan struct{}), ready: make(chan struct{}), synced: map[appstate.WAPatchName]bool{}}
 	m.Client = whatsmeow.NewClient(db.NewDevice(), waLog.Noop)
 	m.BackgroundEventCtx = ctx
 	m.EnableAutoReconnect = false

@@ -181,7 +181,9 @@ func (c *client) pair(p *simulator.Phone) *simulator.Device {
 	require.Equal(c.t, whatsmeow.QRChannelSuccess, item)
 	waitEvent(c, simtest.AnyOf[*events.Connected])
 	// What a new companion is sent and asks for is over, so that nothing of it mixes with what follows.
-	waitEvent(c, func(e *events.AppStateSyncComplete) bool { return e.Name == appstate.WAPatchRegularLow })
+	for _, name := range appstate.AllPatchNames {
+		waitEvent(c, func(e *events.AppStateSyncComplete) bool { return e.Name == name })
+	}
 	require.NoError(c.t, d.WaitDrained(ctx))
 	return d
 }
