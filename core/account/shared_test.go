@@ -261,7 +261,9 @@ func TestAccountsMadeOnAnyHubAreSharedOut(t *testing.T) {
 		id := fmt.Sprintf("acc%d", i)
 		_, err := m.Create(within(t), store.Account{ID: id})
 		require.NoError(t, err)
-		require.NoError(t, m.Disconnect(within(t), id))
+		if err = m.Disconnect(within(t), id); !errors.Is(err, account.ErrElsewhere) { // shared out already
+			require.NoError(t, err)
+		}
 	}
 	c.waitHeld(map[string]int{"a": 3, "b": 3})
 	require.NoError(t, a.Delete(within(t), c.one("a")))

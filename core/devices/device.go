@@ -34,6 +34,7 @@ type Device struct {
 	retired  bool
 	failures uint64
 	notify   func(error)
+	steps    steps // see steps.go
 	// sessions holds one token: who put it in may read and write sessions, see sending.
 	sessions chan struct{}
 	// txns are the decryption transactions under way.

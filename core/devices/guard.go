@@ -34,6 +34,9 @@ func (g *guard) GetManySessions(ctx context.Context, addresses []string) (got ma
 		}
 		got, err = one(ctx, g.d, "GetManySessions", func() (map[string][]byte, error) { return g.inner.GetManySessions(ctx, others) })
 	}
+	if err == nil && send != nil {
+		err = g.putUnsettled(ctx, send, got)
+	}
 	if err != nil {
 		send.came(func(s *Send) { s.ended = true })
 	}
@@ -46,7 +49,9 @@ func (g *guard) PutManySessions(ctx context.Context, sessions map[string][]byte)
 	defer send.release()
 	err := g.d.call(ctx, "PutManySessions", func() error {
 		if w, ok := g.inner.(sentWriter); ok {
-			return w.PutSent(ctx, sessions, send.takeSecrets())
+			keys := send.takeSteps()
+			defer g.d.forgetSteps(keys)
+			return w.PutSent(ctx, sessions, keys, send.takeSecrets())
 		}
 		return g.inner.PutManySessions(ctx, sessions)
 	})

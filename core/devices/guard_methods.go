@@ -76,14 +76,6 @@ func (g *guard) UploadedPreKeyCount(ctx context.Context) (int, error) {
 	return one(ctx, g.d, "UploadedPreKeyCount", func() (int, error) { return g.inner.UploadedPreKeyCount(ctx) })
 }
 
-func (g *guard) PutSenderKey(ctx context.Context, group, user string, session []byte) error {
-	return g.d.call(ctx, "PutSenderKey", func() error { return g.inner.PutSenderKey(ctx, group, user, session) })
-}
-
-func (g *guard) GetSenderKey(ctx context.Context, group, user string) ([]byte, error) {
-	return one(ctx, g.d, "GetSenderKey", func() ([]byte, error) { return g.inner.GetSenderKey(ctx, group, user) })
-}
-
 func (g *guard) PutAppStateSyncKey(ctx context.Context, id []byte, key store.AppStateSyncKey) error {
 	return g.d.call(ctx, "PutAppStateSyncKey", func() error { return g.inner.PutAppStateSyncKey(ctx, id, key) })
 }

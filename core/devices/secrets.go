@@ -8,13 +8,14 @@ import (
 	"go.mau.fi/whatsmeow/types"
 )
 
-// sentWriter is a store that writes what a send leaves behind in one go.
+// sentWriter is a store that writes what a send leaves behind in one go: sessions by
+// address, sender keys by group and user, and secrets.
 type sentWriter interface {
-	PutSent(ctx context.Context, sessions map[string][]byte, secrets []store.MessageSecretInsert) error
+	PutSent(ctx context.Context, sessions map[string][]byte, senderKeys map[[2]string][]byte, secrets []store.MessageSecretInsert) error
 }
 
-// secretWait bounds the writing of secrets after a send that saved no sessions.
-const secretWait = 5 * time.Second
+// restWait bounds the writing of what is left after a send that saved no sessions.
+const restWait = 5 * time.Second
 
 // PutMessageSecret implements store.MsgSecretStore. A message's secret is of use once
 // somebody answers the message: that of a message on its way out is written with the
@@ -48,9 +49,9 @@ func (g *guard) putSecrets(ctx context.Context, secrets []store.MessageSecretIns
 
 // putRest writes what is left when the send is over.
 func (s *Send) putRest() {
-	if secrets := s.takeSecrets(); len(secrets) > 0 {
-		ctx, cancel := context.WithTimeout(context.Background(), secretWait)
-		defer cancel()
-		_ = s.d.g.putSecrets(ctx, secrets) // it notes its failure itself
-	}
+	ctx, cancel := context.WithTimeout(context.Background(), restWait)
+	defer cancel()
+	// Both note their failure themselves.
+	_ = s.d.g.putSecrets(ctx, s.takeSecrets())
+	_ = s.d.g.putSteps(ctx, s)
 }

@@ -19,8 +19,9 @@ type Send struct {
 	held bool
 	// encrypting, ended, last: see MayHaveLeft.
 	encrypting, ended, last bool
-	// secrets wait to be written with the sessions.
+	// secrets, and the sender keys of these names, wait to be written with the sessions.
 	secrets []store.MessageSecretInsert
+	steps   [][2]string
 }
 
 type sendKey struct{}

@@ -47,7 +47,11 @@ func (s *Stores) DeleteAllIdentities(ctx context.Context, user string) error {
 
 // PutSenderKey implements store.SenderKeyStore.
 func (s *Stores) PutSenderKey(ctx context.Context, group, user string, session []byte) error {
-	return s.write(ctx, op{rec: record{ID: s.groupID(group, user), Value: bytes.Clone(session)}, rank: middle})
+	return s.write(ctx, s.senderKey(group, user, session))
+}
+
+func (s *Stores) senderKey(group, user string, session []byte) op {
+	return op{rec: record{ID: s.groupID(group, user), Value: bytes.Clone(session)}, rank: middle}
 }
 
 // GetSenderKey implements store.SenderKeyStore.

@@ -79,10 +79,15 @@ func (s *Stores) PutMessageSecret(ctx context.Context, chat, sender types.JID, i
 	return s.PutMessageSecrets(ctx, []store.MessageSecretInsert{{Chat: chat, Sender: sender, ID: id, Secret: secret}})
 }
 
-// PutSent stores what a send leaves behind in one command: the sessions that it used,
-// and its message's secrets.
-func (s *Stores) PutSent(ctx context.Context, sessions map[string][]byte, secrets []store.MessageSecretInsert) error {
+// PutSent stores what a send leaves behind in one command: the sessions that it used, its
+// own sender keys by group and user, and its message's secrets.
+func (s *Stores) PutSent(
+	ctx context.Context, sessions map[string][]byte, senderKeys map[[2]string][]byte, secrets []store.MessageSecretInsert,
+) error {
 	var ops []op
+	for name, key := range senderKeys {
+		ops = append(ops, s.senderKey(name[0], name[1], key))
+	}
 	for address, session := range sessions {
 		ops = append(ops, s.session(address, session))
 	}

@@ -51,7 +51,7 @@ func (s *Stores) PutSession(ctx context.Context, address string, session []byte)
 
 // PutManySessions implements store.SessionStore, in one command.
 func (s *Stores) PutManySessions(ctx context.Context, sessions map[string][]byte) error {
-	return s.PutSent(ctx, sessions, nil)
+	return s.PutSent(ctx, sessions, nil, nil)
 }
 
 // DeleteSession implements store.SessionStore.
