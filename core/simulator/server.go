@@ -140,11 +140,7 @@ func New(opts Options) (*Server, error) {
 	if opts.MediaLimit == 0 {
 		opts.MediaLimit = 2<<30 + 1<<10 // a file of 2 GiB, encrypted
 	}
-	if logger.Logger == nil {
-		// libsignal's own default prints to stdout, and is set up lazily, which races.
-		var quiet logger.Loggable = silent{}
-		logger.Setup(&quiet)
-	}
+	quieten()
 	s := &Server{
 		opts: opts, log: opts.Logger.With("component", "simulator"),
 		byNumber: map[string]*account{}, byLID: map[string]*account{},
@@ -380,7 +376,15 @@ func contextOrClosed(ctx context.Context, what string) error {
 
 func hexKey(key [32]byte) string { return hex.EncodeToString(key[:]) }
 
-// silent discards what libsignal logs.
+// quieten makes libsignal, which has one logger for the process, discard what it logs, unless
+// it was given one. Its own prints to stdout, and is set up when it is first used, which races.
+var quieten = sync.OnceFunc(func() {
+	if logger.Logger == nil {
+		var quiet logger.Loggable = silent{}
+		logger.Setup(&quiet)
+	}
+})
+
 type silent struct{}
 
 func (silent) Debug(string, string)   {}
