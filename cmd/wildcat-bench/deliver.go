@@ -161,7 +161,7 @@ func postLoop(ctx context.Context, url string) (float64, error) {
 
 type noRules struct{}
 
-func (noRules) Rules() []pipeline.Rule { return nil }
+func (noRules) Acquire() pipeline.InForce { return pipeline.InForce{} }
 
 type oneEndpoint struct{}
 

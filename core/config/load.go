@@ -234,3 +234,17 @@ func (c *Config) Resolve(path string) string {
 
 // Program says that Use names a program and no built-in connector.
 func (c ConnectorConfig) Program() bool { return strings.ContainsAny(c.Use, `/\.`) }
+
+// Changed names the sections of the file (the keys at its top) in which another
+// configuration differs, in the order of the file's documentation.
+func (c *Config) Changed(other *Config) []string {
+	var names []string
+	a, b := reflect.ValueOf(c).Elem(), reflect.ValueOf(other).Elem()
+	for i := range a.NumField() {
+		name := tag(a.Type().Field(i))
+		if name != "" && !reflect.DeepEqual(a.Field(i).Interface(), b.Field(i).Interface()) {
+			names = append(names, name)
+		}
+	}
+	return names
+}

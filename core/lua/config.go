@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/wildcathub/wildcat/core/pipeline"
 )
 
 // Config is what the operator writes about rules.
@@ -20,6 +22,8 @@ type Config struct {
 	Rules []RuleConfig
 	// Limits bound every rule; zero fields take their defaults.
 	Limits Limits
+	// Replies bound what all rules send; the set only carries it to the pipeline.
+	Replies pipeline.ReplyLimits
 }
 
 // RuleConfig names one Lua file.

@@ -67,15 +67,31 @@ func TestFile(path string, lim Limits) ([]CaseResult, error) {
 	if err != nil {
 		return nil, err
 	}
-	now := fx.Now
-	clock := func() time.Time { return now }
-	set, err := Load(Config{
-		Dir: filepath.Dir(path), Rules: []RuleConfig{{File: fx.Rule}}, Limits: lim,
-	}, Deps{Slots: 1, Now: clock, Rand: func() float64 { return 0.5 }})
+	set, err := Load(Config{Dir: filepath.Dir(path), Rules: []RuleConfig{{File: fx.Rule}}, Limits: lim}, Deps{Slots: 1})
 	if err != nil {
 		return nil, err
 	}
-	rule := set.Rules()[0]
+	results, bad := fx.run(set.rules[0])
+	if len(bad) > 0 {
+		return nil, Problems(bad)
+	}
+	return results, nil
+}
+
+// run runs the cases on a machine of their own, of the rule's code and limits but with
+// a clock that stands still and numbers that are known. What wildcat.yaml says about
+// accounts and chats does not count: a test is about the file.
+func (fx *Fixture) run(of *rule) ([]CaseResult, []Problem) {
+	now := fx.Now
+	sh := *of.script.shared
+	sh.deps = Deps{Slots: 1, Now: func() time.Time { return now }, Rand: func() float64 { return 0.5 }}.withDefaults()
+	sc := *of.script
+	sc.shared = &sh
+	rule, bad := newRule(&sc, RuleConfig{}, of.wall)
+	if len(bad) > 0 {
+		return nil, bad
+	}
+	rule.metric = unseen().rule(rule.Name())
 	out := make([]CaseResult, 0, len(fx.Cases))
 	for i, c := range fx.Cases {
 		ev := c.Event
@@ -88,6 +104,7 @@ func TestFile(path string, lim Limits) ([]CaseResult, error) {
 		var failed error
 		if rule.Match(&ev) {
 			v, failed = rule.Eval(context.Background(), &ev)
+			rule.health.again() // cases do not disable the rule for those after them
 		}
 		out = append(out, CaseResult{Name: c.Name, Problem: compare(c.Want, v, failed), Took: time.Since(began)})
 	}
@@ -99,6 +116,11 @@ func readFixture(path string) (*Fixture, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read rule test: %w", err)
 	}
+	return parseFixture(path, b)
+}
+
+// parseFixture decodes a fixture; path names it, and the rule unless it says otherwise.
+func parseFixture(path string, b []byte) (*Fixture, error) {
 	fx := &Fixture{Rule: strings.TrimSuffix(filepath.Base(path), ".test.json") + ".lua"}
 	dec := json.NewDecoder(bytes.NewReader(b))
 	dec.DisallowUnknownFields()

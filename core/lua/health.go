@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 const (
@@ -26,6 +28,7 @@ type health struct {
 	disabled atomic.Bool
 
 	mu             sync.Mutex
+	replaced       bool // another rule has this one's name, and its metrics, now
 	reason         string
 	runs, failures uint64
 	last           *Failure
@@ -72,6 +75,35 @@ func (h *health) record(now time.Time, f *Failure, strict bool) (disabled string
 	return h.reason
 }
 
+// show keeps the gauge at 1 while the rule is disabled.
+func (h *health) show(gauge prometheus.Gauge) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch {
+	case h.replaced:
+	case h.disabled.Load():
+		gauge.Set(1)
+	default:
+		gauge.Set(0)
+	}
+}
+
+// retire leaves the gauge to a successor.
+func (h *health) retire() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.replaced = true
+}
+
+// again gives a disabled rule another chance. What it has counted stays.
+func (h *health) again() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.disabled.Store(false)
+	h.reason = ""
+	h.row, h.minute, h.minuteRuns, h.minuteFailures = 0, time.Time{}, 0, 0
+}
+
 // RuleStatus is what one rule is doing.
 type RuleStatus struct {
 	Name string
@@ -82,7 +114,8 @@ type RuleStatus struct {
 	State string
 	// Reason says why it is disabled.
 	Reason string
-	// Runs and Failures count since the rules were loaded.
+	// Runs and Failures count since the rule was loaded in this form: a reload that
+	// does not change it leaves them as they are.
 	Runs, Failures uint64
 	// LastError is one line, "" for none; LastErrorAt is when.
 	LastError   string

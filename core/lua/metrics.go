@@ -22,6 +22,12 @@ type ruleMetrics struct {
 	killed              *prometheus.CounterVec
 }
 
+// unseen are metrics that nobody reads.
+func unseen() *metrics {
+	m, _ := newMetrics(nil) // registers nothing, and so cannot fail
+	return m
+}
+
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	m := &metrics{
 		runs: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -70,7 +76,6 @@ func (m *metrics) rule(name string) ruleMetrics {
 		stopped:  m.runs.WithLabelValues(name, "killed"),
 		duration: m.duration.WithLabelValues(name), disabled: m.disabled.WithLabelValues(name), killed: m.killed,
 	}
-	rm.disabled.Set(0)
 	return rm
 }
 

@@ -101,6 +101,16 @@ func (s *source) column(line int, word string) int {
 	return strings.Index(s.lines[line-1], word) + 1
 }
 
+// first finds the first line with a word; 0, 0: there is none.
+func (s *source) first(word string) (line, column int) {
+	for n := range s.lines {
+		if c := s.column(n+1, word); c > 0 {
+			return n + 1, c
+		}
+	}
+	return 0, 0
+}
+
 // find looks for a word on a line or up to ten lines below it, where a call that
 // begins on that line may go on. It returns the line itself and 0 for none.
 func (s *source) find(line int, word string) (at, column int) {

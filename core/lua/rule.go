@@ -18,8 +18,11 @@ type rule struct {
 	script *script
 	cfg    RuleConfig
 	wall   time.Duration
-	health health
+	// health is shared by the rule's successors as long as nothing of it changes.
+	health *health
 	metric ruleMetrics
+	// content identifies all that decides what the rule does.
+	content string
 
 	// on are the triggers of the file's handlers, in order of registration.
 	on []trigger
@@ -111,7 +114,7 @@ func (r *rule) run(ctx context.Context, s *slot, ev *sdk.Event) (v pipeline.Verd
 	st.run.end()
 	r.metric.record(f, took.Seconds())
 	if why := r.health.record(now, f, r.cfg.OnError == OnErrorDisable); why != "" {
-		r.metric.disabled.Set(1)
+		r.health.show(r.metric.disabled)
 		r.script.deps.Logger.LogAttrs(ctx, slog.LevelError, "rule disabled", slog.String("component", "lua"),
 			slog.String("rule", r.script.name), slog.String("reason", why), slog.String("event_id", ev.ID))
 	}

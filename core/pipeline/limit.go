@@ -10,7 +10,6 @@ import (
 // replyLimit bounds automatic replies per chat and minute, so that two bots that
 // answer each other do not do so for ever. In memory: a restart begins a new minute.
 type replyLimit struct {
-	max     int
 	mu      sync.Mutex
 	windows map[store.ChatRef]window
 }
@@ -20,13 +19,14 @@ type window struct {
 	n     int
 }
 
-func newReplyLimit(perMinute int) *replyLimit {
-	return &replyLimit{max: perMinute, windows: make(map[store.ChatRef]window)}
+func newReplyLimit() *replyLimit {
+	return &replyLimit{windows: make(map[store.ChatRef]window)}
 }
 
-// take takes the allowance for what one rule wants to send, all of it or nothing.
-func (l *replyLimit) take(account string, sends []plannedSend, now time.Time) bool {
-	if l.max <= 0 {
+// take takes the allowance for what one rule wants to send, all of it or nothing; most is
+// how much one chat may have in a minute.
+func (l *replyLimit) take(account string, sends []plannedSend, now time.Time, most int) bool {
+	if most <= 0 {
 		return true
 	}
 	want := make(map[store.ChatRef]int)
@@ -36,7 +36,7 @@ func (l *replyLimit) take(account string, sends []plannedSend, now time.Time) bo
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for ref, n := range want {
-		if w := l.windows[ref]; n > l.max || now.Sub(w.start) < time.Minute && w.n+n > l.max {
+		if w := l.windows[ref]; n > most || now.Sub(w.start) < time.Minute && w.n+n > most {
 			return false
 		}
 	}

@@ -48,7 +48,7 @@ func TestTryingAgainToStoreAVerdictTakesNoMoreOfTheReplyAllowance(t *testing.T) 
 	o := &outage{Store: openStore(t, t.TempDir()+"/w.db")}
 	o.settles.Store(4)
 	rule := newEcho("echo")
-	f := newFixture(t, o, ruleList{rule}, Config{RepliesPerMinute: 1})
+	f := newFixture(t, o, limited{ruleList{rule}, ReplyLimits{PerMinute: 1}}, Config{})
 	ev := text("1@s.whatsapp.net", 0)
 	require.NoError(t, f.pipe.Append(context.Background(), ev))
 	f.untilDone(o, ev.ID)

@@ -17,10 +17,6 @@ import (
 
 // Config is what the operator chose.
 type Config struct {
-	// MaxAge bounds how old a message may be to be answered.
-	MaxAge time.Duration
-	// RepliesPerMinute bounds automatic replies in one chat.
-	RepliesPerMinute int
 	// Workers is how many chats are settled side by side; 0 means 64. They mostly
 	// wait for the same group commit.
 	Workers int
@@ -84,7 +80,6 @@ var ErrNotOwned = errors.New("account is not owned by this process")
 
 // Pipeline stores events and settles what follows from them.
 type Pipeline struct {
-	cfg     Config
 	deps    Deps
 	log     *slog.Logger
 	names   *names
@@ -122,8 +117,8 @@ func New(cfg Config, deps Deps) (*Pipeline, error) {
 		return nil, err
 	}
 	p := &Pipeline{
-		cfg: cfg, deps: deps, log: deps.Logger.With("component", "pipeline"),
-		names: newNames(deps.Store), limit: newReplyLimit(cfg.RepliesPerMinute), plans: newPlans(maxPlans),
+		deps: deps, log: deps.Logger.With("component", "pipeline"),
+		names: newNames(deps.Store), limit: newReplyLimit(), plans: newPlans(maxPlans),
 		metrics: m, epochs: make(map[string]uint64),
 	}
 	p.lanes = newLanes(p, cfg.Workers)

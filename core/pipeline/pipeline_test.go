@@ -62,7 +62,15 @@ func (r *echoRule) Eval(_ context.Context, ev *sdk.Event) (Verdict, error) {
 
 type ruleList []Rule
 
-func (l ruleList) Rules() []Rule { return l }
+func (l ruleList) Acquire() InForce { return InForce{Rules: l, Version: "v1"} }
+
+// limited bounds what a list of rules sends.
+type limited struct {
+	ruleList
+	limits ReplyLimits
+}
+
+func (l limited) Acquire() InForce { return InForce{Rules: l.ruleList, Replies: l.limits} }
 
 type plainRenderer struct{}
 
@@ -380,7 +388,7 @@ func TestDropRouteAgeAndRateDecideWhatFollows(t *testing.T) {
 	}
 	after := newEcho("after")
 	after.want = func(*sdk.Event) Verdict { return Verdict{} }
-	f := newFixture(t, nil, ruleList{route, after}, Config{MaxAge: time.Hour, RepliesPerMinute: 2})
+	f := newFixture(t, nil, limited{ruleList{route, after}, ReplyLimits{MaxAge: time.Hour, PerMinute: 2}}, Config{})
 	ctx := context.Background()
 	for i := range 6 {
 		ev := text("1@s.whatsapp.net", i)

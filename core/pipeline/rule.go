@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"time"
 
 	"github.com/wildcathub/wildcat/sdk"
 )
@@ -19,9 +20,30 @@ type Rule interface {
 	Eval(ctx context.Context, ev *sdk.Event) (Verdict, error)
 }
 
-// RuleSet is the rules in force. Rules returns them in order; the slice is not changed afterwards.
+// RuleSet is the rules in force, which may be replaced by others at any moment.
 type RuleSet interface {
-	Rules() []Rule
+	// Acquire returns what is in force now. It stays usable until its Release, whatever
+	// comes into force meanwhile, so that an event ends on the rules it began with.
+	Acquire() InForce
+}
+
+// InForce is a set of rules at one moment.
+type InForce struct {
+	// Rules run in this order. The slice is not to be changed.
+	Rules []Rule
+	// Version names the set in verdicts; "" if it has no name.
+	Version string
+	Replies ReplyLimits
+	// Release ends the use, once; nil if nobody wants to know.
+	Release func()
+}
+
+// ReplyLimits bound what rules send; 0 is no bound.
+type ReplyLimits struct {
+	// MaxAge is how old a message may be to be answered.
+	MaxAge time.Duration
+	// PerMinute is the most automatic replies in one chat in a minute.
+	PerMinute int
 }
 
 // Verdict is what one rule wants done.

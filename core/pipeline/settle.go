@@ -113,13 +113,17 @@ func (p *Pipeline) settlement(ev *sdk.Event, epoch uint64, pl *plan) (*store.Set
 
 // evaluate runs the rules and renders what they want sent.
 func (p *Pipeline) evaluate(ctx context.Context, ev *sdk.Event) (*plan, error) {
-	pl := &plan{Version: planVersion}
+	set := p.deps.Rules.Acquire()
+	if set.Release != nil {
+		defer set.Release()
+	}
+	pl := &plan{Version: planVersion, RuleSet: set.Version}
 	routes := map[string]bool{}
-	for _, r := range p.deps.Rules.Rules() {
+	for _, r := range set.Rules {
 		if !r.Match(ev) {
 			continue
 		}
-		v, sends, note, err := p.runRule(ctx, r, ev)
+		v, sends, note, err := p.runRule(ctx, r, ev, set.Replies)
 		if err != nil {
 			var outage *outageError
 			if ctx.Err() != nil || errors.As(err, &outage) {
@@ -177,7 +181,7 @@ func (p *Pipeline) route(ev *sdk.Event, pl *plan, routes map[string]bool) {
 
 // runRule evaluates one rule and renders its actions. All or nothing: an action that
 // cannot be rendered fails the rule. note, if not empty, says why sends were held back.
-func (p *Pipeline) runRule(ctx context.Context, r Rule, ev *sdk.Event) (v Verdict, sends []plannedSend, note string, err error) {
+func (p *Pipeline) runRule(ctx context.Context, r Rule, ev *sdk.Event, lim ReplyLimits) (v Verdict, sends []plannedSend, note string, err error) {
 	defer func() {
 		if x := recover(); x != nil {
 			p.log.Error("rule panicked", "rule", r.Name(), "event_id", ev.ID, "err", x, "stack", string(debug.Stack()))
@@ -197,9 +201,9 @@ func (p *Pipeline) runRule(ctx context.Context, r Rule, ev *sdk.Event) (v Verdic
 	now := p.deps.Now()
 	switch age := now.Sub(ev.Time); {
 	case len(sends) == 0:
-	case p.cfg.MaxAge > 0 && age > p.cfg.MaxAge:
-		return v, nil, fmt.Sprintf("too_old: the message is %s old, rules.max_age is %s", age.Round(time.Second), p.cfg.MaxAge), nil
-	case !p.limit.take(ev.Account, sends, now):
+	case lim.MaxAge > 0 && age > lim.MaxAge:
+		return v, nil, fmt.Sprintf("too_old: the message is %s old, rules.max_age is %s", age.Round(time.Second), lim.MaxAge), nil
+	case !p.limit.take(ev.Account, sends, now, lim.PerMinute):
 		return v, nil, "rate_limited: more automatic replies in this chat than rules.replies_per_minute", nil
 	}
 	return v, sends, "", nil

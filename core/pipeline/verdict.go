@@ -11,6 +11,8 @@ import (
 // what a repetition does.
 type plan struct {
 	Version int `json:"v"`
+	// RuleSet is the version of the rules that decided.
+	RuleSet string `json:"ruleSet,omitempty"`
 	// Drop: no connector gets the event.
 	Drop bool `json:"drop,omitempty"`
 	// Tags were put on the event.
