@@ -7,6 +7,9 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"os/signal"
+	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -22,14 +25,15 @@ func newServeCommand() *cobra.Command {
 		Short: "Run the hub",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, found, err := load(file, config.Options{Override: func(c *config.Config) {
+			opts := config.Options{Override: func(c *config.Config) {
 				if data != "" {
 					c.Data = data
 				}
 				if sandbox {
 					c.WhatsApp.Network = config.NetworkSandbox
 				}
-			}})
+			}}
+			cfg, found, err := load(file, opts)
 			if err != nil {
 				return err
 			}
@@ -40,7 +44,7 @@ func newServeCommand() *cobra.Command {
 			if exitWithStdin {
 				ctx = untilClosed(ctx, cmd.InOrStdin())
 			}
-			return report(cmd, serve(ctx, cfg, cmd.OutOrStdout()))
+			return report(cmd, serve(ctx, cfg, func() (*config.Config, error) { return config.Load(file, opts) }, cmd.OutOrStdout()))
 		},
 	}
 	cmd.Flags().StringVar(&file, "config", "", "configuration file (default wildcat.yaml, which need not exist)")
@@ -51,12 +55,14 @@ func newServeCommand() *cobra.Command {
 }
 
 // serve runs the hub until ctx ends. It prints one line once it is ready.
-func serve(ctx context.Context, cfg *config.Config, out io.Writer) error {
+func serve(ctx context.Context, cfg *config.Config, reread func() (*config.Config, error), out io.Writer) error {
 	log, err := newLogger(cfg.Log, os.Stderr)
 	if err != nil {
 		return err
 	}
-	hub, err := app.New(ctx, cfg, app.Deps{Version: version, Logger: log, QR: qrTerminal(os.Stderr)})
+	hup, gone := hangups()
+	defer signal.Stop(hup)
+	hub, err := app.New(ctx, cfg, app.Deps{Version: version, Logger: log, Reread: reread, QR: qrTerminal(os.Stderr)})
 	if err != nil {
 		return err
 	}
@@ -66,12 +72,44 @@ func serve(ctx context.Context, cfg *config.Config, out io.Writer) error {
 	if _, err := fmt.Fprintf(out, "wildcat listening on %s\n", hub.URL()); err != nil {
 		return errors.Join(err, hub.Stop())
 	}
-	select {
-	case <-ctx.Done():
-		return hub.Stop()
-	case err := <-hub.Failed():
-		return errors.Join(err, hub.Stop())
+	for {
+		select {
+		case <-ctx.Done():
+			return hub.Stop()
+		case err := <-hub.Failed():
+			return errors.Join(err, hub.Stop())
+		case <-hup:
+			if gone() {
+				return hub.Stop()
+			}
+			rctx, cancel := context.WithTimeout(ctx, reloadTimeout)
+			_ = hub.ReloadRules(rctx) // the log has it
+			cancel()
+		}
 	}
+}
+
+// reloadTimeout bounds a reload that nobody waits for.
+const reloadTimeout = 30 * time.Second
+
+// hangups yields SIGHUP, which asks for a reload of the rules. Closing a terminal sends it,
+// too: gone says that this is why, and the hub ends as it does on other signals, unless it
+// was started with nohup. It may be called after a signal only.
+func hangups() (signals chan os.Signal, gone func() bool) {
+	stays := signal.Ignored(syscall.SIGHUP) || !hasTerminal()
+	signals = make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGHUP)
+	return signals, func() bool { return !stays && !hasTerminal() }
+}
+
+// hasTerminal says whether the process hangs on a terminal.
+func hasTerminal() bool {
+	f, err := os.Open("/dev/tty")
+	if err != nil {
+		return false
+	}
+	_ = f.Close()
+	return true
 }
 
 // qrTerminal returns f if a person may be looking at it: a QR code is a credential,

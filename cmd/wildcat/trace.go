@@ -100,6 +100,7 @@ type trace struct {
 		At    *time.Time
 	}
 	Verdict struct {
+		RuleSet   string
 		Drop      bool
 		Tags      []string
 		Rules     []struct{ Rule, Result, Note string }
@@ -132,6 +133,9 @@ func printTrace(out io.Writer, body []byte) error {
 	p("event      %s  %s  account %s  chat %s  seq %d  %s", t.Event.ID, t.Event.Type, t.Event.Account, t.Event.Chat, t.Event.Seq, stamp(&t.Event.Time))
 	for _, s := range t.Stages {
 		p("stage      %-7s %s", s.Stage, stamp(s.At))
+	}
+	if t.Verdict.RuleSet != "" {
+		p("rules      version %s", t.Verdict.RuleSet)
 	}
 	for _, r := range t.Verdict.Rules {
 		p("rule       %s: %s %s", r.Rule, r.Result, r.Note)

@@ -146,25 +146,6 @@ type ConnectorStatus struct {
 	OldestQueued *time.Time `json:"oldestQueued,omitempty"`
 }
 
-// Rules shows the rules in force.
-type Rules interface {
-	RuleStatus() []RuleStatus
-}
-
-// RuleStatus is one rule.
-type RuleStatus struct {
-	Name    string `json:"name"`
-	File    string `json:"file"`
-	Enabled bool   `json:"enabled"`
-	// State is a stable word such as ok or disabled, and Reason says why.
-	State    string `json:"state"`
-	Reason   string `json:"reason,omitempty"`
-	Runs     uint64 `json:"runs"`
-	Failures uint64 `json:"failures"`
-	// LastError is the last failure's text, without message contents.
-	LastError string `json:"lastError,omitempty"`
-}
-
 // Health tells whether the hub can do its work.
 type Health interface {
 	Ready(ctx context.Context) []Check

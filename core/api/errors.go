@@ -77,45 +77,49 @@ var (
 	errAway         = &failure{status: http.StatusServiceUnavailable, text: "the database does not answer: try again in a moment", code: "storage_unavailable"}
 	errFull         = &failure{status: http.StatusInsufficientStorage, text: "storage is full", code: "storage_full"}
 
-	errIDRequired     = bad("id is required", "id_required")
-	errAccountID      = bad("invalid account id: expected 1 to 64 letters, digits, _ or -", "invalid_account_id")
-	errAccountName    = bad("invalid name: expected at most 200 characters", "invalid_name")
-	errCollection     = bad("invalid collectionName: expected 1 to 120 letters, digits, dots, _ or -, with no dot at an end or beside another, and not beginning with system.", "invalid_collection_name")
-	errAccountExists  = bad("Account already exists", "account_exists")
-	errAccount        = absent("Account not found", "account_not_found")
-	errNotStarted     = absent("Account not found or not started", "account_not_started")
-	errNotConnected   = bad("Account not connected", "account_not_connected")
-	errConnect        = &failure{status: http.StatusInternalServerError, text: "Failed to connect", code: "connect_failed"}
-	errDisconnect     = &failure{status: http.StatusInternalServerError, text: "Failed to disconnect", code: "disconnect_failed"}
-	errToAndMessage   = bad("to and message are required", "to_and_message_required")
-	errLength         = bad("Message length invalid. Must be between 1 and 65536 characters", "message_length_invalid")
-	errMentions       = bad("Invalid JID format in mentions array", "invalid_mentions")
-	errQuotedID       = bad("quotedMessageId must be text", "invalid_quoted_message_id")
-	errIdempotencyKey = bad("invalid Idempotency-Key: expected 1 to 255 printable characters", "invalid_idempotency_key")
-	errKeyReused      = &failure{status: http.StatusUnprocessableEntity, text: "this Idempotency-Key was used for another request", code: "idempotency_key_reused"}
-	errWithdrawn      = &failure{status: http.StatusServiceUnavailable, text: "message was not sent: WhatsApp could not be reached in time", code: "not_sent"}
-	errUncertain      = &failure{status: http.StatusGatewayTimeout, text: "WhatsApp has not confirmed the message: it may have been sent", code: "send_uncertain"}
-	errMessage        = absent("Message not found", "message_not_found")
-	errMedia          = absent("media not found", "media_not_found")
-	errNoMedia        = absent("Message has no media", "no_media")
-	errURLRequired    = bad("url is required and must be a string", "url_required")
-	errURL            = bad("invalid URL", "invalid_url")
-	errURLScheme      = bad("only http/https URLs are allowed", "invalid_url_scheme")
-	errWebhookAccount = bad("accountId must be an account id", "invalid_account_id")
-	errWebhookEvents  = bad("events must be a list of event types", "invalid_events")
-	errWebhookSecret  = bad("secret must be text: whsec_ and base64 of 24 to 64 bytes", "invalid_secret")
-	errWebhookHeaders = bad("headers must be an object of texts", "invalid_headers")
-	errWebhook        = absent("Webhook not found", "webhook_not_found")
-	errEvent          = absent("Event not found", "event_not_found")
-	errDelivery       = absent("Delivery not found", "delivery_not_found")
-	errDeliveryQueued = &failure{status: http.StatusConflict, text: "Delivery is queued already", code: "delivery_queued"}
-	errDeliveryState  = bad("state must be queued, ok, dead, parked or cancelled", "invalid_state")
-	errSince          = bad("since must be a time such as 2026-01-31T12:00:00Z, or unix seconds", "invalid_since")
-	errBounds         = bad("before and after must be times in unix seconds, or such as 2026-01-31T12:00:00Z", "invalid_time")
-	errPeer           = &failure{status: http.StatusServiceUnavailable, text: "the hub that holds this account does not answer: try again in a moment", code: "hub_unreachable"}
-	errMoving         = &failure{status: http.StatusServiceUnavailable, text: "the account is moving to another hub: try again in a moment", code: "account_moving"}
-	errMisdirected    = &failure{status: http.StatusServiceUnavailable, text: "the hub that holds this account gives another hub's address as its own: correct its cluster.advertise", code: "hub_misdirected"}
-	errClientClosed   = &failure{status: statusClosed, text: "client closed the request", code: "client_closed"}
+	errIDRequired      = bad("id is required", "id_required")
+	errAccountID       = bad("invalid account id: expected 1 to 64 letters, digits, _ or -", "invalid_account_id")
+	errAccountName     = bad("invalid name: expected at most 200 characters", "invalid_name")
+	errCollection      = bad("invalid collectionName: expected 1 to 120 letters, digits, dots, _ or -, with no dot at an end or beside another, and not beginning with system.", "invalid_collection_name")
+	errAccountExists   = bad("Account already exists", "account_exists")
+	errAccount         = absent("Account not found", "account_not_found")
+	errNotStarted      = absent("Account not found or not started", "account_not_started")
+	errNotConnected    = bad("Account not connected", "account_not_connected")
+	errConnect         = &failure{status: http.StatusInternalServerError, text: "Failed to connect", code: "connect_failed"}
+	errDisconnect      = &failure{status: http.StatusInternalServerError, text: "Failed to disconnect", code: "disconnect_failed"}
+	errToAndMessage    = bad("to and message are required", "to_and_message_required")
+	errLength          = bad("Message length invalid. Must be between 1 and 65536 characters", "message_length_invalid")
+	errMentions        = bad("Invalid JID format in mentions array", "invalid_mentions")
+	errQuotedID        = bad("quotedMessageId must be text", "invalid_quoted_message_id")
+	errIdempotencyKey  = bad("invalid Idempotency-Key: expected 1 to 255 printable characters", "invalid_idempotency_key")
+	errKeyReused       = &failure{status: http.StatusUnprocessableEntity, text: "this Idempotency-Key was used for another request", code: "idempotency_key_reused"}
+	errWithdrawn       = &failure{status: http.StatusServiceUnavailable, text: "message was not sent: WhatsApp could not be reached in time", code: "not_sent"}
+	errUncertain       = &failure{status: http.StatusGatewayTimeout, text: "WhatsApp has not confirmed the message: it may have been sent", code: "send_uncertain"}
+	errMessage         = absent("Message not found", "message_not_found")
+	errMedia           = absent("media not found", "media_not_found")
+	errNoMedia         = absent("Message has no media", "no_media")
+	errURLRequired     = bad("url is required and must be a string", "url_required")
+	errURL             = bad("invalid URL", "invalid_url")
+	errURLScheme       = bad("only http/https URLs are allowed", "invalid_url_scheme")
+	errWebhookAccount  = bad("accountId must be an account id", "invalid_account_id")
+	errWebhookEvents   = bad("events must be a list of event types", "invalid_events")
+	errWebhookSecret   = bad("secret must be text: whsec_ and base64 of 24 to 64 bytes", "invalid_secret")
+	errWebhookHeaders  = bad("headers must be an object of texts", "invalid_headers")
+	errWebhook         = absent("Webhook not found", "webhook_not_found")
+	errEvent           = absent("Event not found", "event_not_found")
+	errDelivery        = absent("Delivery not found", "delivery_not_found")
+	errDeliveryQueued  = &failure{status: http.StatusConflict, text: "Delivery is queued already", code: "delivery_queued"}
+	errDeliveryState   = bad("state must be queued, ok, dead, parked or cancelled", "invalid_state")
+	errSince           = bad("since must be a time such as 2026-01-31T12:00:00Z, or unix seconds", "invalid_since")
+	errBounds          = bad("before and after must be times in unix seconds, or such as 2026-01-31T12:00:00Z", "invalid_time")
+	errRules           = &failure{status: http.StatusUnprocessableEntity, text: "the rules have mistakes: the old ones stay in force", code: "rules_invalid"}
+	errRuleVersion     = absent("Rule version not found", "rule_version_not_found")
+	errRuleVersions    = bad("more than one version begins like that: give more of its name", "rule_version_ambiguous")
+	errRuleVersionText = bad("version must be text", "invalid_rule_version")
+	errPeer            = &failure{status: http.StatusServiceUnavailable, text: "the hub that holds this account does not answer: try again in a moment", code: "hub_unreachable"}
+	errMoving          = &failure{status: http.StatusServiceUnavailable, text: "the account is moving to another hub: try again in a moment", code: "account_moving"}
+	errMisdirected     = &failure{status: http.StatusServiceUnavailable, text: "the hub that holds this account gives another hub's address as its own: correct its cluster.advertise", code: "hub_misdirected"}
+	errClientClosed    = &failure{status: statusClosed, text: "client closed the request", code: "client_closed"}
 )
 
 func errJID(field string) *failure {
@@ -129,6 +133,7 @@ func classify(c *gin.Context, err error) *failure {
 	var large *http.MaxBytesError
 	var refused *send.FailedError
 	var mistake *sdk.ConfigError
+	var rules RuleMistakes
 	switch {
 	case errors.As(err, &known):
 		return known
@@ -138,6 +143,12 @@ func classify(c *gin.Context, err error) *failure {
 		return errInternal.because(err).with("reason", refused.Reason)
 	case errors.As(err, &mistake):
 		return bad("invalid webhook: "+mistake.Error(), "invalid_webhook")
+	case errors.As(err, &rules):
+		return errRules.with("problems", []string(rules))
+	case errors.Is(err, ErrRuleVersion):
+		return errRuleVersion
+	case errors.Is(err, ErrRuleVersionAmbiguous):
+		return errRuleVersions
 	case errors.Is(err, send.ErrKeyReused):
 		return errKeyReused
 	case errors.Is(err, send.ErrWithdrawn):

@@ -51,6 +51,11 @@ type world struct {
 	replayErr  error
 	trace      map[string]Trace
 	checks     []Check
+
+	rules        []RuleStatus
+	rulesFailure *RulesFailure
+	rulesErr     error
+	rolledBack   []string
 }
 
 func newWorld() *world {
@@ -240,7 +245,24 @@ func (w *world) ConnectorStatus(context.Context) ([]ConnectorStatus, error) {
 	}}, w.enter()
 }
 
-func (w *world) RuleStatus() []RuleStatus { return nil }
+var version1 = RuleVersion{Version: "0123456789ab", Number: 7, Since: noon, Hub: "h1", Cause: "reload", Count: 2}
+
+func (w *world) RuleStatus() RulesStatus {
+	return RulesStatus{RuleVersion: version1, Rules: w.rules, Failure: w.rulesFailure}
+}
+
+func (w *world) RuleVersions(context.Context) ([]RuleVersion, error) {
+	return []RuleVersion{version1}, w.enter()
+}
+
+func (w *world) ReloadRules(context.Context) (RulesChange, error) {
+	return RulesChange{RuleVersion: version1, Before: "ba9876543210", Restart: []string{"webhooks"}}, w.rulesErr
+}
+
+func (w *world) RollbackRules(_ context.Context, version string) (RulesChange, error) {
+	w.rolledBack = append(w.rolledBack, version)
+	return RulesChange{RuleVersion: version1, Before: version1.Version}, w.rulesErr
+}
 
 func (w *world) Ready(context.Context) []Check { return w.checks }
 

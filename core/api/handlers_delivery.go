@@ -109,10 +109,6 @@ func (s *Server) listConnectors(c *gin.Context) error {
 	return ok(c, gin.H{"ok": true, "connectors": orEmpty(list)})
 }
 
-func (s *Server) listRules(c *gin.Context) error {
-	return ok(c, gin.H{"ok": true, "rules": orEmpty(s.deps.Rules.RuleStatus())})
-}
-
 // orEmpty makes a list that is not there an empty one: [] instead of null.
 func orEmpty[T any](list []T) []T {
 	if list == nil {

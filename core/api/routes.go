@@ -46,6 +46,9 @@ func (s *Server) routes() []route {
 		{http.MethodPost, "/v1/deliveries/:id/replay", extra, s.replayDelivery},
 		{http.MethodGet, "/v1/connectors", extra, s.listConnectors},
 		{http.MethodGet, "/v1/rules", extra, s.listRules},
+		{http.MethodGet, "/v1/rules/versions", extra, s.listRuleVersions},
+		{http.MethodPost, "/v1/rules/reload", extra, s.reloadRules},
+		{http.MethodPost, "/v1/rules/rollback", extra, s.rollbackRules},
 		{http.MethodGet, "/v1/hubs", extra, s.listHubs},
 		{http.MethodGet, "/v1/openapi.yaml", extra, s.openAPI},
 

@@ -27,6 +27,7 @@ import (
 	"github.com/wildcathub/wildcat/core/egress"
 	"github.com/wildcathub/wildcat/core/lua"
 	"github.com/wildcathub/wildcat/core/pipeline"
+	"github.com/wildcathub/wildcat/core/rules"
 	"github.com/wildcathub/wildcat/core/send"
 	"github.com/wildcathub/wildcat/core/store"
 	"github.com/wildcathub/wildcat/core/whatsapp"
@@ -38,6 +39,8 @@ import (
 type Deps struct {
 	Version string
 	Logger  *slog.Logger
+	// Reread reads the configuration again, for a reload of the rules; nil: it is as it was.
+	Reread func() (*config.Config, error)
 	// QR gets the QR codes of accounts that pair, for a terminal; nil shows none.
 	QR io.Writer
 }
@@ -58,6 +61,7 @@ type App struct {
 	devices  *devices.Container
 	network  *network
 	guard    *egress.Guard
+	rules    *rules.Manager
 	pipeline *pipeline.Pipeline
 	sends    *send.Queue
 	outbox   *deliver.Outbox
@@ -85,8 +89,9 @@ func New(ctx context.Context, cfg *config.Config, deps Deps) (app *App, err erro
 	}()
 
 	// The operator's own mistakes come first: they need nothing to be opened.
-	set, err := lua.Load(ruleConfig(cfg), lua.Deps{Logger: deps.Logger, Registerer: a.metrics})
-	if err != nil {
+	if a.rules, err = rules.New(rules.Deps{
+		Read: ruleSource(cfg, deps.Reread), Lua: lua.Deps{Logger: deps.Logger, Registerer: a.metrics},
+	}); err != nil {
 		return nil, fmt.Errorf("rules: %w", err)
 	}
 	if a.guard, err = newGuard(cfg, a.metrics); err != nil {
@@ -118,10 +123,8 @@ func New(ctx context.Context, cfg *config.Config, deps Deps) (app *App, err erro
 	if len(problems) > 0 {
 		return nil, connectorProblems(cfg, problems)
 	}
-	if a.pipeline, err = pipeline.New(pipeline.Config{
-		MaxAge: cfg.Rules.MaxAge, RepliesPerMinute: cfg.Rules.RepliesPerMinute,
-	}, pipeline.Deps{
-		Store: a.store, Rules: set, Render: render, Endpoints: a.registry, Deliveries: a.outbox.Enqueue,
+	if a.pipeline, err = pipeline.New(pipeline.Config{}, pipeline.Deps{
+		Store: a.store, Rules: a.rules, Render: render, Endpoints: a.registry, Deliveries: a.outbox.Enqueue,
 		Sends: func(id string) { a.sends.Wake(id) }, Leased: a.leased, Logger: deps.Logger, Registerer: a.metrics,
 	}); err != nil {
 		return nil, err
@@ -145,7 +148,7 @@ func New(ctx context.Context, cfg *config.Config, deps Deps) (app *App, err erro
 	if a.api, err = api.New(api.Config{Server: cfg.Server, Network: cfg.WhatsApp.Network, Version: deps.Version}, api.Deps{
 		Accounts: forgetful{a.accounts, a.outbox}, Sender: a.sends, Messages: a.store, Blobs: a.store, Webhooks: a.registry,
 		Deliveries: deliveries{store: a.store, outbox: a.outbox}, Tracer: tracer{a.store},
-		Connectors: connectors{cfg: cfg, registry: a.registry, outbox: a.outbox}, Rules: rules{set}, Health: health{a}, Peers: others,
+		Connectors: connectors{cfg: cfg, registry: a.registry, outbox: a.outbox}, Rules: ruleBook{a.rules}, Health: health{a}, Peers: others,
 		Gatherer: a.metrics, Registerer: a.metrics, Logger: deps.Logger,
 	}); err != nil {
 		return nil, err
@@ -153,9 +156,12 @@ func New(ctx context.Context, cfg *config.Config, deps Deps) (app *App, err erro
 	return a, nil
 }
 
-// Start brings the hub up. What a predecessor left unfinished is taken up first, then
+// Start brings the hub up. The rules in force come first, for events need them. What a predecessor left unfinished is taken up first, then
 // deliveries, then connections, then REST.
 func (a *App) Start(ctx context.Context) error {
+	if err := a.rules.Start(ctx, rules.Place{KV: a.store, Hub: a.instance, Shared: a.shared()}); err != nil {
+		return fmt.Errorf("rules: %w", err)
+	}
 	if err := a.outbox.Start(ctx); err != nil {
 		return err
 	}
@@ -213,7 +219,7 @@ func (a *App) Stop() error {
 		a.peers.stop(ctx)
 	}
 	for _, stop := range []func(context.Context) error{
-		a.api.Stop, a.accounts.Stop, a.pipeline.Stop, a.outbox.Stop, a.registry.Stop,
+		a.api.Stop, a.rules.Stop, a.accounts.Stop, a.pipeline.Stop, a.outbox.Stop, a.registry.Stop,
 	} {
 		errs = append(errs, stop(ctx))
 	}

@@ -192,7 +192,9 @@ func Problems(err error) []string {
 	}
 	var lp lua.Problems
 	if errors.As(err, &lp) {
-		list = append(list, lp.Error())
+		for _, p := range lp {
+			list = append(list, ruleLine(p))
+		}
 	}
 	return list
 }

@@ -42,6 +42,7 @@ var allowed = map[string][]string{
 	"core/deliver":                {"core/store", "core/config", "core/crashpoint", "sdk"},
 	"core/send":                   {"core/whatsapp", "core/store", "core/crashpoint", "sdk"},
 	"core/lua":                    {"core/pipeline", "core/config", "sdk"},
+	"core/rules":                  {"core/lua", "core/pipeline", "core/store"},
 	"core/connector":              {"core/deliver", "core/pipeline", "core/store", "core/config", "sdk", "sdk/wire", "sdk/proto"},
 	"core/account":                {"core/whatsapp", "core/devices", "core/send", "core/store", "core/config", "sdk"},
 	"core/api":                    {"core/send", "core/store", "core/config", "core/whatsapp", "sdk"},

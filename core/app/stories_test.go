@@ -57,6 +57,7 @@ const patience = 30 * time.Second
 type stage struct {
 	sandbox *scenario.Process
 	hub     *scenario.Process
+	second  *scenario.Process // another one on its database
 	hook    *scenario.Receiver
 }
 
@@ -99,6 +100,9 @@ func TestStories(t *testing.T) {
 				if s.hub != nil {
 					_ = s.hub.Stop(15 * time.Second)
 				}
+				if s.second != nil {
+					_ = s.second.Stop(15 * time.Second)
+				}
 				if s.sandbox != nil {
 					_ = s.sandbox.Stop(15 * time.Second)
 				}
@@ -130,6 +134,10 @@ func TestStories(t *testing.T) {
 			"scan":           scanCmd,
 			"keep":           keepCmd,
 			"legacy":         legacyCmd,
+			"second-hub":     secondHub,
+			"end-second":     endSecond,
+			"hang-up":        hangUp,
+			"within":         within,
 			"databases":      databasesCmd,
 		},
 	})
