@@ -2,6 +2,8 @@ package lua
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -147,13 +149,23 @@ func BenchmarkState(b *testing.B) {
 	}
 }
 
-// BenchmarkLoad is a load of 100 rules on two slots each: at most 30 ms.
-func BenchmarkLoad(b *testing.B) {
+// hundred is a hundred rules, each with a test.
+func hundred(b *testing.B) Config {
 	var args []string
 	for i := range 100 {
 		args = append(args, fmt.Sprintf("r%d.lua", i), pingRule)
 	}
 	cfg := files(b, args...)
+	for i := range 100 {
+		test := `{"cases": [{"name": "answers", "event": {"message": {"text": "!ping x"}}, "want": {"actions": [{"text": "pong x"}]}}]}`
+		require.NoError(b, os.WriteFile(filepath.Join(cfg.Dir, fmt.Sprintf("r%d.test.json", i)), []byte(test), 0o600))
+	}
+	return cfg
+}
+
+// BenchmarkLoad is a load of 100 rules on two slots each: at most 30 ms.
+func BenchmarkLoad(b *testing.B) {
+	cfg := hundred(b)
 	for b.Loop() {
 		if _, err := Load(cfg, Deps{Slots: 2}); err != nil {
 			b.Fatal(err)
