@@ -78,6 +78,9 @@ func TestAnIdentityOfADecryptionThatWasRolledBackIsStoredTheNextTime(t *testing.
 }
 
 func TestABufferedEventIsFoundHoweverManyThereAre(t *testing.T) {
+	if testing.Short() {
+		t.Skip("one call after the other: the short form, for the race detector, leaves it out")
+	}
 	c, path := openFile(t, devices.Deps{})
 	d := paired(t, c, jid)
 	first, last, absent := [32]byte{1}, [32]byte{2}, [32]byte{3}
