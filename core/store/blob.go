@@ -25,9 +25,11 @@ type BlobInfo struct {
 // BlobQuery selects files, newest first. Meta must match exactly where given.
 type BlobQuery struct {
 	Account string
-	Meta    map[string]string
-	Offset  int
-	Limit   int
+	// Accounts, if there are any, limit the answer to these as well.
+	Accounts []string
+	Meta     map[string]string
+	Offset   int
+	Limit    int
 }
 
 // Blobs keeps files. A file is visible only when it is whole.

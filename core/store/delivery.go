@@ -96,6 +96,8 @@ type DeliveryQuery struct {
 	Endpoint string // "" any
 	State    DeliveryState
 	EventID  string
+	// Accounts, if there are any, limit the answer to these.
+	Accounts []string
 	// Before is the id of the last delivery of the page before; "" from the newest.
 	Before string
 	Limit  int

@@ -24,6 +24,8 @@ type Message struct {
 type MessageQuery struct {
 	// Account "" means all accounts.
 	Account string
+	// Accounts, if there are any, limit the answer to these as well.
+	Accounts []string
 	// Chat is a chat key; "" means all chats.
 	Chat string
 	// After and Before bound the message time, exclusive; zero means open.

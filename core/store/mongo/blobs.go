@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
@@ -34,6 +35,14 @@ func (s *Store) ListBlobs(ctx context.Context, q store.BlobQuery) ([]store.BlobI
 	filter := doc()
 	if q.Account != "" {
 		filter = append(filter, el("metadata.account", q.Account))
+	}
+	if len(q.Accounts) > 0 {
+		if q.Account != "" && !slices.Contains(q.Accounts, q.Account) {
+			return nil, nil
+		}
+		if q.Account == "" {
+			filter = append(filter, el("metadata.account", in(q.Accounts)))
+		}
 	}
 	wanted := bson.A{}
 	for _, p := range pairs(q.Meta) {

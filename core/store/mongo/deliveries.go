@@ -146,6 +146,9 @@ func (s *Store) ListDeliveries(ctx context.Context, q store.DeliveryQuery) ([]st
 	case q.EventID == "": // named one by one, so that an index gives the order
 		filter = append(filter, el("state", in(deliveryStates())))
 	}
+	if len(q.Accounts) > 0 {
+		filter = append(filter, el("account", in(q.Accounts)))
+	}
 	if q.Before != "" {
 		before, err := s.cursor(ctx, collDeliveries, q.Before)
 		if err != nil {

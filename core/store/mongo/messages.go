@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -138,7 +139,10 @@ func (s *Store) Message(ctx context.Context, account, waID string) (store.Messag
 // ListMessages implements store.Messages.
 func (s *Store) ListMessages(ctx context.Context, q store.MessageQuery) ([]store.Message, int, error) {
 	filter := doc()
+	allowed := func(account string) bool { return len(q.Accounts) == 0 || slices.Contains(q.Accounts, account) }
 	switch {
+	case q.Account != "" && !allowed(q.Account):
+		return nil, 0, nil
 	case q.Account != "":
 		filter = append(filter, el("account", q.Account))
 	case q.Chat != "":
@@ -149,9 +153,13 @@ func (s *Store) ListMessages(ctx context.Context, q store.MessageQuery) ([]store
 		}
 		accounts := []string{}
 		for _, c := range chats {
-			accounts = append(accounts, c.Account)
+			if allowed(c.Account) {
+				accounts = append(accounts, c.Account)
+			}
 		}
 		filter = append(filter, el("account", in(accounts)))
+	case len(q.Accounts) > 0:
+		filter = append(filter, el("account", in(q.Accounts)))
 	}
 	if q.Chat != "" {
 		filter = append(filter, el("chat", q.Chat))

@@ -210,6 +210,11 @@ func (s *Store) ListBlobs(ctx context.Context, q store.BlobQuery) ([]store.BlobI
 		where += ` AND account_n = ?`
 		args = append(args, accountN)
 	}
+	if len(q.Accounts) > 0 {
+		in, ns := s.among(`account_n`, q.Accounts)
+		where += ` AND ` + in
+		args = append(args, ns...)
+	}
 	var out []store.BlobInfo
 	err := s.r.each(ctx, selectBlob+where+` ORDER BY n DESC LIMIT ? OFFSET ?`,
 		append(args, limitOr(q.Limit), max(q.Offset, 0)), func(scan func(...any) error) error {

@@ -154,6 +154,11 @@ func (s *Store) ListDeliveries(ctx context.Context, q store.DeliveryQuery) ([]st
 		where += ` AND d.event_n = (SELECT n FROM events WHERE id = ?)`
 		args = append(args, packID(q.EventID))
 	}
+	if len(q.Accounts) > 0 {
+		in, ns := s.among(`+c.account_n`, q.Accounts) // + says to the planner: not by the chats' index
+		where += ` AND ` + in
+		args = append(args, ns...)
+	}
 	out, err := s.selectDeliveries(ctx, where+` ORDER BY d.n DESC LIMIT ?`, append(args, limitOr(q.Limit))...)
 	if err != nil {
 		return nil, fmt.Errorf("list deliveries: %w", err)

@@ -92,6 +92,11 @@ func (s *Store) ListMessages(ctx context.Context, q store.MessageQuery) ([]store
 		// The same chat key in several accounts: rare, and small enough to look up.
 		and(`m.chat_n IN (SELECT n FROM chats WHERE chat = ?)`, q.Chat)
 	}
+	if len(q.Accounts) > 0 {
+		in, ns := s.among(`m.account_n`, q.Accounts)
+		where += " AND " + in
+		args = append(args, ns...)
+	}
 	if !q.After.IsZero() {
 		and(`m.time > ?`, ms(q.After))
 	}

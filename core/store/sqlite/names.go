@@ -1,6 +1,9 @@
 package sqlite
 
-import "sync"
+import (
+	"strings"
+	"sync"
+)
 
 // names interns account and endpoint ids, which would otherwise be repeated in every
 // row and index. All of them are in memory: a hub has few accounts and endpoints.
@@ -27,6 +30,16 @@ func (n *names) find(name string) (int64, bool) {
 	defer n.mu.RUnlock()
 	id, ok := n.byName[name]
 	return id, ok
+}
+
+// among is a condition that a column holds the number of one of these names, and its arguments.
+func (s *Store) among(column string, names []string) (condition string, args []any) {
+	for _, name := range names {
+		if n, ok := s.names.find(name); ok {
+			args = append(args, n)
+		}
+	}
+	return column + ` IN (` + strings.TrimSuffix(strings.Repeat("?, ", len(args)), ", ") + `)`, args
 }
 
 // name is the way back.

@@ -183,6 +183,11 @@ var blobTests = []test{
 		require.Equal(t, []string{"f5", "f4", "f3", "f2", "f1", "f0"}, list(store.BlobQuery{}))
 		require.Equal(t, []string{"f4", "f2", "f0"}, list(store.BlobQuery{Account: "a"}))
 		require.Equal(t, []string{"f2"}, list(store.BlobQuery{Account: "a", Limit: 1, Offset: 1}))
+		require.Equal(t, []string{"f3"}, list(store.BlobQuery{Accounts: []string{"b", "none"}, Limit: 1, Offset: 1}))
+		require.Equal(t, []string{"f3", "f0"}, list(store.BlobQuery{Accounts: []string{"b", "a"}, Meta: map[string]string{"third": "0"}}))
+		require.Equal(t, []string{"f0"}, list(store.BlobQuery{Accounts: []string{"a"}, Account: "a", Meta: map[string]string{"third": "0"}}))
+		require.Empty(t, list(store.BlobQuery{Accounts: []string{"b"}, Account: "a"}))
+		require.Empty(t, list(store.BlobQuery{Accounts: []string{"none"}}))
 		require.Equal(t, []string{"f4", "f1"}, list(store.BlobQuery{Meta: map[string]string{"third": "1", "all": "x"}}))
 		require.Empty(t, list(store.BlobQuery{Meta: map[string]string{"third": "1", "none": "x"}}))
 		for range 2 {

@@ -197,6 +197,31 @@ var deliveryTests = []test{
 		_, err := s.Delivery(t.Context(), "none")
 		require.ErrorIs(t, err, store.ErrNotFound)
 	}},
+	{"are listed for some accounts", func(t *testing.T, s store.Store) {
+		var want []string
+		for i := range 9 {
+			account := []string{"a", "b", "c"}[i%3]
+			d := queue(t, s, i, account, "chat", "hook").Deliveries[0]
+			if account != "b" {
+				want = append([]string{d.ID}, want...)
+			}
+		}
+		list := func(q store.DeliveryQuery) (out []string) {
+			page, err := s.ListDeliveries(t.Context(), q)
+			require.NoError(t, err)
+			for _, d := range page {
+				out = append(out, d.ID)
+			}
+			return out
+		}
+		some := []string{"a", "c", "none"}
+		require.Equal(t, want[:4], list(store.DeliveryQuery{Accounts: some, Limit: 4}))
+		require.Equal(t, want[4:], list(store.DeliveryQuery{Accounts: some, Limit: 4, Before: want[3]}))
+		require.Equal(t, want, list(store.DeliveryQuery{Accounts: some, Endpoint: "hook", State: store.DeliveryQueued}))
+		require.Len(t, list(store.DeliveryQuery{Accounts: some, EventID: id(0)}), 1)
+		require.Empty(t, list(store.DeliveryQuery{Accounts: some, EventID: id(1)}))
+		require.Empty(t, list(store.DeliveryQuery{Accounts: []string{"none"}}))
+	}},
 }
 
 var outboxTests = []test{

@@ -31,6 +31,12 @@ var messageTests = []test{
 			{store.MessageQuery{Chat: "even"}, []string{"WA6", "WA4", "WA2"}, 3},
 			{store.MessageQuery{Account: "a", After: at(2), Before: at(5)}, []string{"WA4", "WA3"}, 2},
 			{store.MessageQuery{Account: "a", Chat: "odd", After: at(3)}, []string{"WA5"}, 1},
+			{store.MessageQuery{Accounts: []string{"a", "none"}, Limit: 2}, []string{"WA5", "WA4"}, 5},
+			{store.MessageQuery{Accounts: []string{"b", "a"}, Chat: "even", Limit: 2}, []string{"WA6", "WA4"}, 3},
+			{store.MessageQuery{Accounts: []string{"b"}, Chat: "even"}, []string{"WA6"}, 1},
+			{store.MessageQuery{Accounts: []string{"b"}, Account: "a"}, nil, 0},
+			{store.MessageQuery{Accounts: []string{"b"}, Account: "a", Chat: "even"}, nil, 0},
+			{store.MessageQuery{Accounts: []string{"none"}}, nil, 0},
 			{store.MessageQuery{Account: "none"}, nil, 0},
 			{store.MessageQuery{Account: "a", Chat: "none"}, nil, 0},
 		} {
