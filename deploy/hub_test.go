@@ -47,9 +47,14 @@ func checkConfig(files fs.FS, where string, text []byte, env map[string]string, 
 		p.add("%s: %s", where, strings.TrimPrefix(one, file+":"))
 	}
 	p.need(!config.Loopback(cfg.Server.Host), "%s: nobody outside of its container reaches %s", where, cfg.Server.Host)
+	p.need(!cfg.Auth.Disabled, "%s: whoever reaches it needs no key", where)
+	p.need(!cfg.NeedsKey(), "%s: it gives no API key, without which the hub does not start", where)
 	p.need(cfg.Log.Format == "json", "%s: logs are not JSON", where)
 	return cfg
 }
+
+// given is what somebody has put into a secret: as long as an API key has to be.
+const given = "given-given-given-given-given-given"
 
 // interpolate fills in what compose takes from its own environment.
 func interpolate(s string) string {
@@ -58,7 +63,7 @@ func interpolate(s string) string {
 		if ok {
 			return fallback
 		}
-		return "given"
+		return given
 	})
 }
 

@@ -1,6 +1,7 @@
 package deploy_test
 
 import (
+	"io/fs"
 	"slices"
 	"strings"
 )
@@ -72,7 +73,9 @@ func (m *manifests) environment(key string, c tree) map[string]string {
 	for _, e := range c.at("env").list() {
 		name, from := e.at("name").text(), e.at("valueFrom")
 		env[name] = e.at("value").text()
-		if secret := from.at("secretKeyRef"); secret.is() {
+		if secret := from.at("secretKeyRef"); m.told(secret) {
+			env[name] = given
+		} else if secret.is() {
 			m.exists(key, "Secret", secret.at("name"))
 			value := m.all["Secret/"+secret.at("name").text()].at("stringData", secret.at("key").text())
 			m.need(value.is(), "%s: %s: %s is not in its Secret", m.dir, key, name)
@@ -84,6 +87,12 @@ func (m *manifests) environment(key string, c tree) map[string]string {
 		}
 	}
 	return env
+}
+
+// told says whether the kustomization tells how to make a Secret that these files do not bring.
+func (m *manifests) told(secret tree) bool {
+	text, _ := fs.ReadFile(m.files, m.dir+"/kustomization.yaml")
+	return secret.is() && strings.Contains(string(text), " create secret generic "+secret.at("name").text()+" --from-literal="+secret.at("key").text()+"=")
 }
 
 // configured checks the configuration that the hub is told to read.

@@ -25,6 +25,9 @@ func newCheckCommand() *cobra.Command {
 			if len(problems) > 0 {
 				return reportLines(cmd, problems)
 			}
+			for _, note := range app.Notes(cfg) {
+				_, _ = fmt.Fprintln(cmd.ErrOrStderr(), note)
+			}
 			_, err = fmt.Fprintln(cmd.OutOrStdout(), summary)
 			return err
 		},

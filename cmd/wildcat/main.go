@@ -1,6 +1,7 @@
 // Command wildcat is the hub: serve runs it, demo shows it, sandbox is a WhatsApp to
-// try it on, check reads a configuration, trace shows what became of a message,
-// rules shows and changes the rules of a running hub, migrate moves a hub's data to another database, import-legacy takes over the Node service's.
+// try it on, check reads a configuration, trace shows what became of a message, keys are
+// those of the REST API, rules shows and changes the rules of a running hub, migrate moves a
+// hub's data to another database, import-legacy takes over the Node service's.
 package main
 
 import (
@@ -40,6 +41,6 @@ func newRootCommand() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(newServeCommand(), newCheckCommand(), newDemoCommand(), newSandboxCommand(), newTraceCommand(), newRulesCommand(), newMigrateCommand(), newImportLegacyCommand())
+	root.AddCommand(newServeCommand(), newCheckCommand(), newDemoCommand(), newSandboxCommand(), newTraceCommand(), newKeysCommand(), newRulesCommand(), newMigrateCommand(), newImportLegacyCommand())
 	return root
 }

@@ -35,28 +35,28 @@ func newRulesCommand() *cobra.Command {
 func newRulesSubcommand(use, short string, args cobra.PositionalArgs, show func(io.Writer, []byte) error,
 	request func(args []string) (method, path string, body any),
 ) *cobra.Command {
-	var hub hubFlags
+	var flags hubFlags
 	cmd := &cobra.Command{
 		Use: use, Short: short, Args: args,
 		Long: short + ".\nAsks a running hub; files are read where that hub runs.",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			server, err := hub.address()
+			h, err := flags.hub()
 			if err != nil {
 				return report(cmd, err)
 			}
 			method, path, body := request(args)
-			answer, err := askHub(cmd.Context(), server, method, path, body)
+			answer, err := h.ask(cmd.Context(), method, path, body)
 			if err != nil {
 				return err
 			}
-			if hub.json {
+			if flags.json {
 				_, err = fmt.Fprintln(cmd.OutOrStdout(), string(answer))
 				return err
 			}
 			return show(cmd.OutOrStdout(), answer)
 		},
 	}
-	hub.register(cmd)
+	flags.register(cmd)
 	return cmd
 }
 

@@ -5,87 +5,48 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
-	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
-
-	"github.com/wildcathub/wildcat/core/config"
 )
 
 func newTraceCommand() *cobra.Command {
-	var file, server, account string
-	var asJSON bool
+	var flags hubFlags
+	var account string
 	cmd := &cobra.Command{
 		Use:   "trace ID",
 		Short: "Show what became of a message: stages, verdict, sends, attempts",
-		Long:  "Asks a running hub. ID is an event id, or with --account a WhatsApp message id.",
+		Long:  "Asks a running hub. ID is an event id, or with --account a WhatsApp message id. The API key that the environment variable WILDCAT_API_KEY holds is sent, if there is one.",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if server == "" {
-				cfg, err := config.Load(file, config.Options{})
-				if err != nil {
-					return report(cmd, err)
-				}
-				server = "http://" + net.JoinHostPort(reachable(cfg.Server.Host), strconv.Itoa(cfg.Server.Port))
-			}
-			body, err := fetchTrace(cmd.Context(), server, account, args[0])
+			h, err := flags.hub()
 			if err != nil {
-				return err
+				return report(cmd, err)
 			}
-			if asJSON {
+			body, err := fetchTrace(cmd.Context(), h, account, args[0])
+			if err != nil {
+				return fmt.Errorf("%s: %w", args[0], err)
+			}
+			if flags.json {
 				_, err = fmt.Fprintln(cmd.OutOrStdout(), string(body))
 				return err
 			}
 			return printTrace(cmd.OutOrStdout(), body)
 		},
 	}
-	cmd.Flags().StringVar(&file, "config", "", "configuration file, for the hub's address")
-	cmd.Flags().StringVar(&server, "server", "", "the hub's address, such as http://127.0.0.1:3000")
+	flags.register(cmd)
 	cmd.Flags().StringVar(&account, "account", "", "the account, if ID is a WhatsApp message id")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print the answer as it came")
 	return cmd
 }
 
-// reachable is the address at which a hub that listens on host answers.
-func reachable(host string) string {
-	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
-		return "127.0.0.1"
-	}
-	return host
-}
-
-func fetchTrace(ctx context.Context, server, account, id string) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
-	defer cancel()
-	target := server + "/v1/events/" + url.PathEscape(id) + "/trace"
+func fetchTrace(ctx context.Context, h hub, account, id string) ([]byte, error) {
+	path := "/v1/events/" + url.PathEscape(id) + "/trace"
 	if account != "" {
-		target += "?account=" + url.QueryEscape(account)
+		path += "?account=" + url.QueryEscape(account)
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
-	if err != nil {
-		return nil, err
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return nil, fmt.Errorf("ask the hub (is it running? --server names another address): %w", err)
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, 16<<20))
-	if err != nil {
-		return nil, fmt.Errorf("read the hub's answer: %w", err)
-	}
-	if resp.StatusCode != http.StatusOK {
-		var failure struct {
-			Error string `json:"error"`
-		}
-		_ = json.Unmarshal(body, &failure)
-		return nil, fmt.Errorf("%s: the hub answered %d %s", id, resp.StatusCode, failure.Error)
-	}
-	return body, nil
+	return h.ask(ctx, http.MethodGet, path, nil)
 }
 
 // trace is the part of the answer that is printed.

@@ -26,6 +26,7 @@ type Deps struct {
 	Connectors Connectors
 	Rules      Rules
 	Health     Health
+	Keys       Keys
 	// Peers are other hubs on the same database; nil if there can be none.
 	Peers Peers
 
@@ -90,6 +91,8 @@ type Webhooks interface {
 // Deliveries shows and replays deliveries.
 type Deliveries interface {
 	ListDeliveries(ctx context.Context, q store.DeliveryQuery) ([]store.Delivery, error)
+	// Delivery fails with an error that wraps store.ErrNotFound if there is none.
+	Delivery(ctx context.Context, id string) (store.Delivery, error)
 	// Replay starts a finished delivery anew with the whole schedule. Errors wrap
 	// store.ErrNotFound, or store.ErrStale when it is queued as it is.
 	Replay(ctx context.Context, id string) (store.Delivery, error)

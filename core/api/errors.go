@@ -7,6 +7,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"github.com/wildcathub/wildcat/core/keys"
 	"github.com/wildcathub/wildcat/core/send"
 	"github.com/wildcathub/wildcat/core/store"
 	"github.com/wildcathub/wildcat/sdk"
@@ -134,6 +135,7 @@ func classify(c *gin.Context, err error) *failure {
 	var refused *send.FailedError
 	var mistake *sdk.ConfigError
 	var rules RuleMistakes
+	var refusal *keys.Refusal
 	switch {
 	case errors.As(err, &known):
 		return known
@@ -149,6 +151,10 @@ func classify(c *gin.Context, err error) *failure {
 		return errRuleVersion
 	case errors.Is(err, ErrRuleVersionAmbiguous):
 		return errRuleVersions
+	case errors.As(err, &refusal) && refusal.Rule:
+		return &failure{status: http.StatusConflict, text: refusal.Text, code: refusal.Code}
+	case errors.As(err, &refusal):
+		return bad(refusal.Text, refusal.Code)
 	case errors.Is(err, send.ErrKeyReused):
 		return errKeyReused
 	case errors.Is(err, send.ErrWithdrawn):

@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/wildcathub/wildcat/core/config"
+	"github.com/wildcathub/wildcat/core/keys"
 	"github.com/wildcathub/wildcat/core/send"
 	"github.com/wildcathub/wildcat/core/store"
 	"github.com/wildcathub/wildcat/sdk"
@@ -56,7 +57,10 @@ type world struct {
 	rulesFailure *RulesFailure
 	rulesErr     error
 	rolledBack   []string
+	later        time.Duration // than noon
 }
+
+func (w *world) now() time.Time { return noon.Add(w.later) }
 
 func newWorld() *world {
 	w := &world{accounts: map[string]store.Account{}, live: map[string]string{}, trace: map[string]Trace{}}
@@ -226,6 +230,15 @@ func (w *world) ListDeliveries(_ context.Context, q store.DeliveryQuery) ([]stor
 	return w.deliveries[:min(len(w.deliveries), q.Limit)], w.enter()
 }
 
+func (w *world) Delivery(_ context.Context, id string) (store.Delivery, error) {
+	for _, d := range w.deliveries {
+		if d.ID == id {
+			return d, w.enter()
+		}
+	}
+	return store.Delivery{}, fmt.Errorf("delivery: %w", store.ErrNotFound)
+}
+
 func (w *world) Replay(_ context.Context, id string) (store.Delivery, error) {
 	return store.Delivery{ID: id, State: store.DeliveryQueued, Generation: 1, Due: noon, CreatedAt: noon, UpdatedAt: noon}, w.replayErr
 }
@@ -266,9 +279,45 @@ func (w *world) RollbackRules(_ context.Context, version string) (RulesChange, e
 
 func (w *world) Ready(context.Context) []Check { return w.checks }
 
+// shelf is a database's map, in memory.
+type shelf struct {
+	mu     sync.Mutex
+	values map[string][]byte
+}
+
+func (s *shelf) GetKV(_ context.Context, namespace, key string) ([]byte, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	v, ok := s.values[namespace+"\n"+key]
+	if !ok {
+		return nil, store.ErrNotFound
+	}
+	return v, nil
+}
+
+func (s *shelf) SetKV(_ context.Context, namespace, key string, value []byte, _ time.Duration) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.values[namespace+"\n"+key] = value
+	return nil
+}
+
+func (s *shelf) SwapKV(_ context.Context, namespace, key string, old, value []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if current, ok := s.values[namespace+"\n"+key]; ok != (old != nil) || !bytes.Equal(current, old) {
+		return store.ErrStale
+	}
+	if s.values[namespace+"\n"+key] = value; value == nil {
+		delete(s.values, namespace+"\n"+key)
+	}
+	return nil
+}
+
 // rig is an API over a world.
 type rig struct {
 	*world
+	keys   *keys.Ring
 	server *Server
 	logs   *bytes.Buffer
 	reg    *prometheus.Registry
@@ -281,14 +330,18 @@ func newRig(t *testing.T, change ...func(*Config)) *rig {
 		f(&cfg)
 	}
 	w, logs, reg := newWorld(), &bytes.Buffer{}, prometheus.NewRegistry()
+	ring, err := keys.New(t.Context(), keys.Config{Loopback: config.Loopback(cfg.Server.Host), Disabled: !config.Loopback(cfg.Server.Host)},
+		keys.Deps{Store: &shelf{values: map[string][]byte{}}, Now: func() time.Time { return w.now() }})
+	require.NoError(t, err)
 	s, err := New(cfg, Deps{
+		Keys:     ring,
 		Accounts: w, Sender: w, Messages: w, Blobs: w, Webhooks: w, Deliveries: w, Tracer: w, Connectors: w, Rules: w, Health: w,
-		Gatherer: reg, Registerer: reg, Now: func() time.Time { return noon },
+		Gatherer: reg, Registerer: reg, Now: func() time.Time { return w.now() },
 		Logger: slog.New(slog.NewTextHandler(logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Rand:   strings.NewReader(strings.Repeat("deterministic", 100)),
 	})
 	require.NoError(t, err)
-	return &rig{world: w, server: s, logs: logs, reg: reg}
+	return &rig{world: w, keys: ring, server: s, logs: logs, reg: reg}
 }
 
 // do makes a request: "METHOD /path", a body, and headers as "Name: value".

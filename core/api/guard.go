@@ -54,9 +54,9 @@ func (s *Server) recover(c *gin.Context) {
 	c.Next()
 }
 
-// guard refuses what a web page of somebody else's could make a browser send: there
-// are no API keys yet, and whoever listens on a loopback address trusts this machine
-// only, not every page that is open on it.
+// guard refuses what a web page of somebody else's could make a browser send: as long as
+// there is no API key, whoever listens on a loopback address trusts this machine only, not
+// every page that is open on it.
 func (s *Server) guard(c *gin.Context) {
 	r := c.Request
 	if config.Loopback(s.cfg.Server.Host) && !s.served(hostOf(r.Host)) {

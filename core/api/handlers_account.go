@@ -130,9 +130,11 @@ func (s *Server) listAccounts(c *gin.Context) error {
 			return err
 		}
 	}
-	views := make([]accountView, len(list))
-	for i, a := range list {
-		views[i] = s.view(a, elsewhere[a.ID])
+	who, views := callerOf(c), make([]accountView, 0, len(list))
+	for _, a := range list {
+		if who.sees(a.ID) {
+			views = append(views, s.view(a, elsewhere[a.ID]))
+		}
 	}
 	return ok(c, gin.H{"ok": true, "accounts": views})
 }

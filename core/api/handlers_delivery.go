@@ -73,7 +73,7 @@ func (s *Server) listDeliveries(c *gin.Context) error {
 	}
 	limit, _ := page(c)
 	rows, err := s.deps.Deliveries.ListDeliveries(c.Request.Context(), store.DeliveryQuery{
-		Endpoint: c.Query("endpoint"), State: state, EventID: c.Query("event"), Before: c.Query("cursor"), Limit: limit,
+		Endpoint: c.Query("endpoint"), State: state, EventID: c.Query("event"), Accounts: callerOf(c).limits(), Before: c.Query("cursor"), Limit: limit,
 	})
 	if err != nil {
 		return or(err, store.ErrNotFound, errDelivery) // the cursor's
@@ -94,7 +94,14 @@ func (s *Server) listDeliveries(c *gin.Context) error {
 }
 
 func (s *Server) replayDelivery(c *gin.Context) error {
-	d, err := s.deps.Deliveries.Replay(c.Request.Context(), c.Param("id"))
+	id := c.Param("id")
+	if callerOf(c).key.Limited() {
+		d, err := s.deps.Deliveries.Delivery(c.Request.Context(), id)
+		if err := ofCaller(c, d.Account, err); err != nil {
+			return or(err, store.ErrNotFound, errDelivery)
+		}
+	}
+	d, err := s.deps.Deliveries.Replay(c.Request.Context(), id)
 	if err != nil {
 		return or(or(err, store.ErrNotFound, errDelivery), store.ErrStale, errDeliveryQueued)
 	}

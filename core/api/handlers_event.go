@@ -37,6 +37,13 @@ func (s *Server) traceEvent(c *gin.Context) error {
 		return errAccountID
 	}
 	t, err := s.deps.Tracer.Trace(c.Request.Context(), account, c.Param("id"))
+	if err == nil {
+		of := "" // an event that cannot be told whose it is, is for those who may know of all
+		if t.Event != nil {
+			of = t.Event.Account
+		}
+		err = ofCaller(c, of, nil)
+	}
 	if err != nil {
 		return or(err, store.ErrNotFound, errEvent)
 	}

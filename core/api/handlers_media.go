@@ -15,14 +15,15 @@ import (
 
 func (s *Server) listMedia(c *gin.Context) error {
 	limit, skip := page(c)
-	q := store.BlobQuery{Account: c.Query("accountId"), Meta: map[string]string{}, Offset: skip, Limit: limit}
+	account, among, none := asked(c, config.AccountID) // an id that is none can have no files
+	q := store.BlobQuery{Account: account, Accounts: among, Meta: map[string]string{}, Offset: skip, Limit: limit}
 	for _, name := range []string{"messageId", "chatId"} {
 		if v := c.Query(name); v != "" {
 			q.Meta[name] = v
 		}
 	}
 	var files []store.BlobInfo
-	if q.Account == "" || config.AccountID(q.Account) { // no other id can have files
+	if !none {
 		var err error
 		if files, err = s.deps.Blobs.ListBlobs(c.Request.Context(), q); err != nil {
 			return err
@@ -81,6 +82,9 @@ func (s *Server) serveFile(c *gin.Context, id string, missing *failure) error {
 		return or(err, store.ErrNotFound, missing)
 	}
 	defer f.Close()
+	if !callerOf(c).sees(info.Account) {
+		return missing
+	}
 	h := c.Writer.Header()
 	h.Set("Content-Type", contentType(info.MIME))
 	h.Set("Content-Disposition", disposition(info.Name))

@@ -116,11 +116,11 @@ func textRequest(b body) (send.Request, error) {
 
 func (s *Server) listMessages(c *gin.Context) error {
 	limit, skip := page(c)
-	account := c.Query("accountId")
+	account, among, none := asked(c, config.AccountID) // an id that is none can have no messages
 	rows, total := []store.Message(nil), 0
-	if account == "" || config.AccountID(account) { // no other id can have messages
+	if !none {
 		var err error
-		rows, total, err = s.deps.Messages.ListMessages(c.Request.Context(), store.MessageQuery{Account: account, Offset: skip, Limit: limit})
+		rows, total, err = s.deps.Messages.ListMessages(c.Request.Context(), store.MessageQuery{Account: account, Accounts: among, Offset: skip, Limit: limit})
 		if err != nil {
 			return err
 		}

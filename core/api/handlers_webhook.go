@@ -27,6 +27,9 @@ func (s *Server) createWebhook(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
+	if !callerOf(c).sees(w.Account) { // one without an account is for all of them
+		return errNotYours(w.Account)
+	}
 	now := s.deps.Now()
 	id, err := ulid.New(ulid.Timestamp(now), s.deps.Rand)
 	if err != nil {
@@ -106,19 +109,33 @@ func (s *Server) listWebhooks(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	views := make([]gin.H, len(list))
-	for i, w := range list {
+	who, views := callerOf(c), make([]gin.H, 0, len(list))
+	for _, w := range list {
+		if !who.sees(w.Account) {
+			continue
+		}
 		events := w.Events
 		if len(events) == 0 {
 			events = []string{string(sdk.TypeMessage)}
 		}
-		views[i] = gin.H{"id": w.ID, "url": w.URL, "accountId": filled(w.Account), "events": events, "createdAt": iso(w.CreatedAt)}
+		views = append(views, gin.H{"id": w.ID, "url": w.URL, "accountId": filled(w.Account), "events": events, "createdAt": iso(w.CreatedAt)})
 	}
 	return ok(c, gin.H{"ok": true, "webhooks": views})
 }
 
 func (s *Server) deleteWebhook(c *gin.Context) error {
-	if err := s.deps.Webhooks.DeleteWebhook(c.Request.Context(), c.Param("id")); err != nil {
+	id := c.Param("id")
+	if callerOf(c).key.Limited() {
+		list, err := s.deps.Webhooks.ListWebhooks(c.Request.Context())
+		if err != nil {
+			return err
+		}
+		i := slices.IndexFunc(list, func(w store.Webhook) bool { return w.ID == id })
+		if i < 0 || !callerOf(c).sees(list[i].Account) {
+			return errWebhook
+		}
+	}
+	if err := s.deps.Webhooks.DeleteWebhook(c.Request.Context(), id); err != nil {
 		return or(err, store.ErrNotFound, errWebhook)
 	}
 	return ok(c, gin.H{"ok": true, "message": "Webhook deleted"})

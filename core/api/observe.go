@@ -32,7 +32,7 @@ func (s *Server) observer() (gin.HandlerFunc, error) {
 		took, route, method := time.Since(start), routeOf(c), methodOf(c.Request.Method)
 		total.WithLabelValues(route, method, strconv.Itoa(c.Writer.Status())).Inc()
 		seconds.WithLabelValues(route, method).Observe(took.Seconds())
-		s.log.Debug("request", "method", method, "path", c.Request.URL.Path, "code", c.Writer.Status(), "duration", took)
+		s.log.Debug("request", "method", method, "path", c.Request.URL.Path, "code", c.Writer.Status(), "key", callerOf(c).key.ID, "duration", took)
 	}, nil
 }
 

@@ -40,6 +40,7 @@ type Server struct {
 	deps    Deps
 	log     *slog.Logger
 	handler http.Handler
+	auth    *authWatch
 
 	mu       sync.Mutex
 	http     *http.Server
@@ -55,7 +56,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		"accounts": deps.Accounts == nil, "sender": deps.Sender == nil, "messages": deps.Messages == nil, "blobs": deps.Blobs == nil,
 		"webhooks": deps.Webhooks == nil, "deliveries": deps.Deliveries == nil, "tracer": deps.Tracer == nil,
 		"connectors": deps.Connectors == nil, "rules": deps.Rules == nil, "health": deps.Health == nil,
-		"gatherer": deps.Gatherer == nil, "registerer": deps.Registerer == nil,
+		"keys": deps.Keys == nil, "gatherer": deps.Gatherer == nil, "registerer": deps.Registerer == nil,
 	} {
 		if missing {
 			return nil, fmt.Errorf("api: %s is needed", name)

@@ -25,6 +25,7 @@ import (
 	"github.com/wildcathub/wildcat/core/deliver"
 	"github.com/wildcathub/wildcat/core/devices"
 	"github.com/wildcathub/wildcat/core/egress"
+	"github.com/wildcathub/wildcat/core/keys"
 	"github.com/wildcathub/wildcat/core/lua"
 	"github.com/wildcathub/wildcat/core/pipeline"
 	"github.com/wildcathub/wildcat/core/rules"
@@ -67,6 +68,7 @@ type App struct {
 	outbox   *deliver.Outbox
 	registry *connector.Registry
 	accounts *account.Manager
+	keys     *keys.Ring
 	api      *api.Server
 	metrics  *prometheus.Registry
 }
@@ -148,7 +150,7 @@ func New(ctx context.Context, cfg *config.Config, deps Deps) (app *App, err erro
 	if a.api, err = api.New(api.Config{Server: cfg.Server, Network: cfg.WhatsApp.Network, Version: deps.Version}, api.Deps{
 		Accounts: forgetful{a.accounts, a.outbox}, Sender: a.sends, Messages: a.store, Blobs: a.store, Webhooks: a.registry,
 		Deliveries: deliveries{store: a.store, outbox: a.outbox}, Tracer: tracer{a.store},
-		Connectors: connectors{cfg: cfg, registry: a.registry, outbox: a.outbox}, Rules: ruleBook{a.rules}, Health: health{a}, Peers: others,
+		Connectors: connectors{cfg: cfg, registry: a.registry, outbox: a.outbox}, Rules: ruleBook{a.rules}, Health: health{a}, Keys: a.keys, Peers: others,
 		Gatherer: a.metrics, Registerer: a.metrics, Logger: deps.Logger,
 	}); err != nil {
 		return nil, err
@@ -172,6 +174,7 @@ func (a *App) Start(ctx context.Context) error {
 	if err := a.accounts.Start(ctx); err != nil {
 		return err
 	}
+	a.keys.Start()
 	if err := a.api.Start(ctx); err != nil {
 		return err
 	}
@@ -223,6 +226,7 @@ func (a *App) Stop() error {
 	} {
 		errs = append(errs, stop(ctx))
 	}
+	a.keys.Stop(ctx)
 	errs = append(errs, a.close())
 	a.log.Info("stopped")
 	return errors.Join(errs...)

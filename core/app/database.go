@@ -32,6 +32,9 @@ func (a *App) openStore(ctx context.Context) error {
 	if err == nil {
 		err = migrate.Check(ctx, a.store)
 	}
+	if err == nil {
+		err = a.openKeys(ctx)
+	}
 	if err != nil {
 		return err
 	}

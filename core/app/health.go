@@ -40,6 +40,11 @@ func (d deliveries) ListDeliveries(ctx context.Context, q store.DeliveryQuery) (
 	return d.store.ListDeliveries(ctx, q)
 }
 
+// Delivery implements api.Deliveries.
+func (d deliveries) Delivery(ctx context.Context, id string) (store.Delivery, error) {
+	return d.store.Delivery(ctx, id)
+}
+
 // Replay implements api.Deliveries.
 func (d deliveries) Replay(ctx context.Context, id string) (store.Delivery, error) {
 	return d.outbox.Replay(ctx, id)

@@ -45,7 +45,8 @@ var allowed = map[string][]string{
 	"core/rules":                  {"core/lua", "core/pipeline", "core/store"},
 	"core/connector":              {"core/deliver", "core/pipeline", "core/store", "core/config", "sdk", "sdk/wire", "sdk/proto"},
 	"core/account":                {"core/whatsapp", "core/devices", "core/send", "core/store", "core/config", "sdk"},
-	"core/api":                    {"core/send", "core/store", "core/config", "core/whatsapp", "sdk"},
+	"core/keys":                   {"core/store"},
+	"core/api":                    {"core/keys", "core/send", "core/store", "core/config", "core/whatsapp", "sdk"},
 	"core/simulator":              {},
 	"core/simulator/control":      {"core/simulator", "core/simulator/control/page"},
 	"core/simulator/control/page": {"core/simulator"},
@@ -56,7 +57,7 @@ var allowed = map[string][]string{
 	"core/legacy/legacytest":      {},
 	"core/migrate":                {"core/legacy", "core/pipeline", "core/store", "core/store/sqlite", "core/store/mongo", "core/devices", "core/devices/rows", "sdk"},
 	"core/app":                    {"core/", "plugins", "sdk"},
-	"cmd/wildcat":                 {"core/app", "core/config", "core/legacy", "core/migrate", "core/store", "core/store/mongo", "core/simulator", "core/simulator/", "core/scenario"},
+	"cmd/wildcat":                 {"core/app", "core/config", "core/keys", "core/legacy", "core/migrate", "core/store", "core/store/mongo", "core/simulator", "core/simulator/", "core/scenario"},
 	"cmd/wildcat-bench":           {"core/", "plugins", "sdk"},
 }
 

@@ -91,7 +91,7 @@ func TestStories(t *testing.T) {
 			s := &stage{}
 			env.Values[stageKey{}] = s
 			env.Setenv("PATH", binaries+string(os.PathListSeparator)+env.Getenv("PATH"))
-			for _, name := range []string{"HOST", "PORT", "MONGO_URL", "DB_NAME", "ADMIN_NUMBER", "AUTO_CONNECT_ON_START", "LOG_LEVEL", "FFMPEG_PATH"} {
+			for _, name := range []string{"HOST", "PORT", "MONGO_URL", "DB_NAME", "ADMIN_NUMBER", "AUTO_CONNECT_ON_START", "LOG_LEVEL", "FFMPEG_PATH", "WILDCAT_ADMIN_KEY", "WILDCAT_API_KEY"} {
 				env.Setenv(name, "") // the stories bring their own configuration
 			}
 			env.Setenv("SOURCE", source)
@@ -139,6 +139,7 @@ func TestStories(t *testing.T) {
 			"hang-up":        hangUp,
 			"within":         within,
 			"databases":      databasesCmd,
+			"as":             asCmd,
 		},
 	})
 }
@@ -176,7 +177,10 @@ func exeName(name string) string {
 func hubStart(ts *testscript.TestScript, _ bool, args []string) {
 	s := stageOf(ts)
 	p, err := scenario.StartProcess(context.Background(), scenario.Command{
-		Env:  []string{"MONGO_URL=" + ts.Getenv("MONGO_URL"), "DB_NAME=" + ts.Getenv("DB_NAME")},
+		Env: []string{
+			"MONGO_URL=" + ts.Getenv("MONGO_URL"), "DB_NAME=" + ts.Getenv("DB_NAME"),
+			"HOST=" + ts.Getenv("HOST"), "WILDCAT_ADMIN_KEY=" + ts.Getenv("WILDCAT_ADMIN_KEY"),
+		},
 		Name: "the hub", Exe: filepath.Join(binaries, exeName("wildcat")), Dir: ts.MkAbs("."),
 		Args: append([]string{"serve", "--config", ts.MkAbs("wildcat.yaml"), "--data", ts.MkAbs("data"), "--exit-with-stdin"}, args...),
 	})
@@ -337,6 +341,9 @@ func call(ts *testscript.TestScript, args []string) (string, error) {
 		return "", err
 	}
 	req.Header.Set("Content-Type", "application/json")
+	if key := ts.Getenv("KEY"); key != "" {
+		req.Header.Set("X-API-Key", key)
+	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return "", err
@@ -344,6 +351,12 @@ func call(ts *testscript.TestScript, args []string) (string, error) {
 	defer resp.Body.Close()
 	text, err := io.ReadAll(resp.Body)
 	return fmt.Sprintf("%d %s\n", resp.StatusCode, text), err
+}
+
+// as [key]: requests to the hub have this API key from now on, or none.
+func asCmd(ts *testscript.TestScript, neg bool, args []string) {
+	want(ts, neg, args, 0, "as [key]")
+	ts.Setenv("KEY", strings.Join(args, ""))
 }
 
 // restCmd METHOD path [json]: prints the status and the body. What the body has as

@@ -49,8 +49,11 @@ type ServerConfig struct {
 
 // AuthConfig guards the REST API.
 type AuthConfig struct {
-	// Disabled says aloud that anyone who reaches a non-loopback address may use the API.
+	// Disabled says aloud that anyone who reaches the address may use the API, whatever keys there are.
 	Disabled bool `yaml:"disabled"`
+	// AdminKey is an API key with the scope admin that is stored nowhere, at least 32
+	// characters; WILDCAT_ADMIN_KEY overrides. Default none.
+	AdminKey Secret `yaml:"admin_key"`
 }
 
 // LogConfig is the program's log, on standard error.

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// envNames are the variables that override the file, in the names that users of
-// the first Wildcat have in their .env. set returns what was expected instead.
+// envNames are the variables that override the file; all but WILDCAT_ADMIN_KEY in the names
+// that users of the first Wildcat have in their .env. set returns what was expected instead.
 func envNames() []envName {
 	text := func(field func(*Config) *string) func(*Config, string) string {
 		return func(c *Config, v string) string { *field(c) = v; return "" }
@@ -24,6 +24,7 @@ func envNames() []envName {
 		}},
 		{"MONGO_URL", "database.uri", func(c *Config, v string) string { c.Database.URI = Secret(v); return "" }},
 		{"DB_NAME", "database.name", text(func(c *Config) *string { return &c.Database.Name })},
+		{"WILDCAT_ADMIN_KEY", "auth.admin_key", func(c *Config, v string) string { c.Auth.AdminKey = Secret(v); return "" }},
 		{"ADMIN_NUMBER", "accounts.admin_number", text(func(c *Config) *string { return &c.Accounts.AdminNumber })},
 		{"AUTO_CONNECT_ON_START", "accounts.auto_connect", func(c *Config, v string) string {
 			b, err := strconv.ParseBool(strings.ToLower(v))

@@ -194,7 +194,8 @@ func TestABadVariableIsNamed(t *testing.T) {
 		{"PORT", "70000", `environment: PORT: expected a number from 0 to 65535, not 70000`},
 		{"AUTO_CONNECT_ON_START", "maybe", `environment: AUTO_CONNECT_ON_START: expected true or false, not "maybe"`},
 		{"LOG_LEVEL", "trace", `environment: LOG_LEVEL: expected debug, info, warn or error, not "trace"`},
-		{"HOST", "0.0.0.0", `environment: HOST: 0.0.0.0 can be reached from other machines and API keys do not exist yet: listen on 127.0.0.1, or say auth: {disabled: true} to let anyone who reaches it send and read messages`},
+		{"HOST", "0.0.0.0:80", `environment: HOST: expected an address or a name without a port, not "0.0.0.0:80"`},
+		{"WILDCAT_ADMIN_KEY", "hunter2", "environment: WILDCAT_ADMIN_KEY: expected 32 to 512 characters without spaces, such as `openssl rand -hex 32` prints"},
 		{"MONGO_URL", "mongodb://u:hunter2@", `environment: MONGO_URL: expected a host after mongodb://, such as mongodb://localhost:27017`},
 		{"ADMIN_NUMBER", "boss", `environment: ADMIN_NUMBER: expected a phone number such as +91 95474 00579`},
 	} {
@@ -203,9 +204,17 @@ func TestABadVariableIsNamed(t *testing.T) {
 	}
 }
 
-func TestDisabledAuthAllowsAnyAddress(t *testing.T) {
-	cfg := mustParse(t, "server: {host: 0.0.0.0}\nauth: {disabled: true}", env())
-	require.Equal(t, "0.0.0.0:3000", cfg.Server.Address())
+func TestAnAddressThatOthersReachNeedsAKey(t *testing.T) {
+	secret := strings.Repeat("k", 32)
+	require.False(t, mustParse(t, "", env()).NeedsKey())
+	require.False(t, mustParse(t, "server: {host: localhost}", env()).NeedsKey())
+	require.True(t, mustParse(t, "server: {host: 0.0.0.0}", env()).NeedsKey())
+	require.True(t, mustParse(t, "", env("HOST", "hub.example.com")).NeedsKey())
+	require.False(t, mustParse(t, "server: {host: 0.0.0.0}\nauth: {disabled: true}", env()).NeedsKey())
+	cfg := mustParse(t, "server: {host: 0.0.0.0}", env("WILDCAT_ADMIN_KEY", secret))
+	require.False(t, cfg.NeedsKey())
+	require.Equal(t, secret, cfg.Auth.AdminKey.Reveal())
+	require.NotContains(t, fmt.Sprintf("%v %+v", cfg, cfg.Auth), secret)
 }
 
 func TestFlagsComeAfterFileAndEnvironmentAndBeforeValidation(t *testing.T) {

@@ -35,6 +35,7 @@ var (
 	connectorName = regexp.MustCompile(`^[a-z0-9_-]{1,64}$`)
 	phoneNumber   = regexp.MustCompile(`^\+?[0-9][0-9 ()-]{4,24}$|^[0-9]{5,20}@s\.whatsapp\.net$`)
 	hostName      = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$`)
+	adminKey      = regexp.MustCompile(`^[\x21-\x7e]{32,512}$`)
 	databaseName  = regexp.MustCompile(`^[A-Za-z0-9_-]{1,63}$`)
 )
 
@@ -107,13 +108,18 @@ func (v *validator) server() {
 			v.at(fmt.Sprintf("server.allow_hosts[%d]", i), "expected a name without a port, such as wildcat.example.com, not %q", name)
 		}
 	}
-	_, ipErr := netip.ParseAddr(host)
-	switch {
-	case ipErr != nil && !hostName.MatchString(host):
+	if _, err := netip.ParseAddr(host); err != nil && !hostName.MatchString(host) {
 		v.at("server.host", "expected an address or a name without a port, not %q", host)
-	case !Loopback(host) && !c.Auth.Disabled:
-		v.at("server.host", "%s can be reached from other machines and API keys do not exist yet: listen on 127.0.0.1, or say auth: {disabled: true} to let anyone who reaches it send and read messages", host)
 	}
+	if key := c.Auth.AdminKey.Reveal(); key != "" && !adminKey.MatchString(key) { // never repeated
+		v.at("auth.admin_key", "expected 32 to 512 characters without spaces, such as `openssl rand -hex 32` prints")
+	}
+}
+
+// NeedsKey says that the hub starts only if an API key is stored: its address can be reached
+// from other machines, no key is configured, and nobody has said that none is needed.
+func (c *Config) NeedsKey() bool {
+	return !Loopback(c.Server.Host) && !c.Auth.Disabled && c.Auth.AdminKey == ""
 }
 
 // Loopback says whether a host is reached from this machine only.

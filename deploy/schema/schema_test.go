@@ -136,7 +136,7 @@ func load(t *testing.T, file string, env ...string) (services int, err error) {
 }
 
 func TestComposeLoadsTheFiles(t *testing.T) {
-	env := []string{"MONGO_PASSWORD=a", "MONGO_ROOT_PASSWORD=b", "MONGO_KEY=c"}
+	env := []string{"MONGO_PASSWORD=a", "MONGO_ROOT_PASSWORD=b", "MONGO_KEY=c", "WILDCAT_ADMIN_KEY=d"}
 	for file, want := range map[string]int{"../compose/one.yaml": 1, "../compose/several.yaml": 8} {
 		if n, err := load(t, file, env...); err != nil || n != want {
 			t.Errorf("%s: %d services, %v", file, n, err)
