@@ -8,21 +8,22 @@ import (
 	"github.com/wildcathub/wildcat/core/lua"
 )
 
-// followOthers looks again and again what other hubs have put into force, until Stop.
-func (m *Manager) followOthers() {
+// followOthers looks again and again what other hubs have put into force, until Stop
+// ends the context.
+func (m *Manager) followOthers(ctx context.Context) {
 	tick := time.NewTicker(m.deps.Every)
 	defer tick.Stop()
 	blind := false
 	for {
 		select {
-		case <-m.quit:
+		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), 5*followEvery)
-		err := m.Follow(ctx)
+		look, cancel := context.WithTimeout(ctx, 5*followEvery)
+		err := m.Follow(look)
 		cancel()
-		if err != nil && !blind {
+		if err != nil && !blind && ctx.Err() == nil {
 			m.log.Warn("rules that other hubs may have changed were not looked at", "err", err)
 		}
 		blind = err != nil

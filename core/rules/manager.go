@@ -60,8 +60,7 @@ type Manager struct {
 	failure *Failure // of the last change that was asked for here
 	refused uint64   // the number of the change that was refused
 
-	quit chan struct{}
-	once sync.Once
+	quit context.CancelFunc // ends following; nil before Start
 	done sync.WaitGroup
 }
 
@@ -88,7 +87,7 @@ func New(deps Deps) (*Manager, error) {
 	}
 	m := &Manager{
 		deps: deps, log: deps.Lua.Logger.With("component", "rules"), files: lua.Read(cfg),
-		turn: make(chan struct{}, 1), quit: make(chan struct{}),
+		turn: make(chan struct{}, 1),
 	}
 	set, err := m.files.Load(deps.Lua)
 	if err != nil {
@@ -116,14 +115,18 @@ func (m *Manager) Start(ctx context.Context, p Place) error {
 		return err
 	}
 	if p.Shared {
-		m.done.Go(m.followOthers)
+		following, quit := context.WithCancel(context.WithoutCancel(ctx))
+		m.quit = quit
+		m.done.Go(func() { m.followOthers(following) })
 	}
 	return nil
 }
 
 // Stop ends following. Safe without Start, and twice.
 func (m *Manager) Stop(context.Context) error {
-	m.once.Do(func() { close(m.quit) })
+	if m.quit != nil {
+		m.quit()
+	}
 	m.done.Wait()
 	return nil
 }
