@@ -34,22 +34,26 @@ func ruleConfig(cfg *config.Config) lua.Config {
 
 // ruleSource reads which rules there are to be: from the configuration that the hub was
 // started with, and then from what it is at each reload. Nothing else of that is used.
-func ruleSource(cfg *config.Config, reread func() (*config.Config, error)) func() (lua.Config, []string, error) {
+func ruleSource(cfg *config.Config, reread func() (*config.Config, error)) func() (rules.Source, error) {
 	first := true
-	return func() (lua.Config, []string, error) {
+	source := func(c *config.Config) rules.Source {
+		return rules.Source{Config: ruleConfig(c), Silent: len(c.Rules.Files) == 0 && !c.Given("rules.files")}
+	}
+	return func() (rules.Source, error) {
 		if first || reread == nil {
 			first = false
-			return ruleConfig(cfg), nil, nil
+			return source(cfg), nil
 		}
 		now, err := reread()
 		if err != nil {
 			if !errors.As(err, &config.Problems{}) { // the file is gone, or cannot be read
 				err = config.Problems{{File: cfg.Path, Message: err.Error()}}
 			}
-			return lua.Config{}, nil, err
+			return rules.Source{}, err
 		}
-		restart := slices.DeleteFunc(cfg.Changed(now), func(section string) bool { return section == "rules" })
-		return ruleConfig(now), restart, nil
+		src := source(now)
+		src.Restart = slices.DeleteFunc(cfg.Changed(now), func(section string) bool { return section == "rules" })
+		return src, nil
 	}
 }
 
@@ -109,6 +113,8 @@ func ruleChange(c rules.Change, err error) (api.RulesChange, error) {
 		return api.RulesChange{RuleVersion: ruleVersion(c.Version), Before: c.Before.Version, Restart: c.Restart}, nil
 	case len(problems) > 0:
 		return api.RulesChange{}, api.RuleMistakes(problems)
+	case rules.Unusable(err), errors.Is(err, rules.ErrSilent):
+		return api.RulesChange{}, api.RuleMistakes{err.Error()}
 	case errors.Is(err, rules.ErrAmbiguous):
 		return api.RulesChange{}, fmt.Errorf("%w: %w", api.ErrRuleVersionAmbiguous, err)
 	case errors.Is(err, rules.ErrNoVersion):
@@ -125,7 +131,7 @@ func ruleFailure(f *rules.Failure) *api.RulesFailure {
 	}
 	out := &api.RulesFailure{At: f.At, Version: f.Version, Error: "internal error: the log says more"}
 	switch {
-	case rules.Unusable(f.Err), len(Problems(f.Err)) > 0, errors.Is(f.Err, rules.ErrNoVersion), errors.Is(f.Err, rules.ErrAmbiguous):
+	case rules.Unusable(f.Err), len(Problems(f.Err)) > 0, errors.Is(f.Err, rules.ErrNoVersion), errors.Is(f.Err, rules.ErrSilent), errors.Is(f.Err, rules.ErrAmbiguous):
 		out.Error = f.Err.Error()
 	case errors.Is(f.Err, store.ErrAway):
 		out.Error = "the database does not answer"

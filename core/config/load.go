@@ -169,7 +169,7 @@ func (c *Config) fill() {
 		if k.Ordering == "" {
 			k.Ordering = OrderingBounded
 		}
-		if k.Retry == nil && !c.given(fmt.Sprintf("connectors[%d].retry", i)) {
+		if k.Retry == nil && !c.Given(fmt.Sprintf("connectors[%d].retry", i)) {
 			k.Retry = c.Deliver.Retry
 		}
 		if k.Enabled == nil {
@@ -191,8 +191,8 @@ func (c *Config) Position(path string) (line, col int) {
 	return 0, 0
 }
 
-// given says whether a key has a value in the file.
-func (c *Config) given(path string) bool {
+// Given says whether a key has a value in the file.
+func (c *Config) Given(path string) bool {
 	_, ok := c.places[path]
 	return ok
 }

@@ -238,7 +238,7 @@ func (v *validator) connectors() {
 			}
 		}
 		v.accounts(at+".accounts", k.Accounts)
-		if v.cfg.given(at + ".retry") { // else it is deliver.retry, and no mistake of this entry
+		if v.cfg.Given(at + ".retry") { // else it is deliver.retry, and no mistake of this entry
 			v.retry(at+".retry", k.Retry)
 		}
 		oneOf(v, at+".ordering", k.Ordering, OrderingBounded, OrderingStrict, OrderingNone)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -21,12 +22,17 @@ import (
 	"github.com/wildcathub/wildcat/sdk"
 )
 
-// folder returns a function that writes a text to the only rule's file.
+// folder returns a function that writes texts, with zero bytes between them, to rules' files.
 func folder(t testing.TB) func(text string) lua.Config {
 	dir := t.TempDir()
 	return func(text string) lua.Config {
-		require.NoError(t, os.WriteFile(filepath.Join(dir, "r.lua"), []byte(text), 0o600))
-		return lua.Config{Dir: dir, Rules: []lua.RuleConfig{{File: "r.lua"}}}
+		cfg := lua.Config{Dir: dir}
+		for i, one := range strings.Split(text, "\x00") {
+			name := fmt.Sprintf("r%d.lua", i)
+			require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(one), 0o600))
+			cfg.Rules = append(cfg.Rules, lua.RuleConfig{File: name})
+		}
+		return cfg
 	}
 }
 

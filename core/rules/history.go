@@ -164,6 +164,9 @@ func (h *history) read(ctx context.Context) (record, []byte, error) {
 // bundle reads the files of a version.
 func (h *history) bundle(ctx context.Context, v Version) (*lua.Bundle, error) {
 	packed, err := h.kv.GetKV(ctx, namespace, v.Row)
+	if errors.Is(err, store.ErrNotFound) { // dropped since the record was read, or lost
+		return nil, &loadError{fmt.Errorf("read rules %s: the database has them no more", v.Version)}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read rules %s: %w", v.Version, err)
 	}

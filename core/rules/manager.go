@@ -20,9 +20,8 @@ const followEvery = 2 * time.Second
 
 // Deps is what the program passes in.
 type Deps struct {
-	// Read says which rules the operator wants: at New, and again at each reload. restart
-	// names what else has changed in the configuration and is not in force.
-	Read func() (cfg lua.Config, restart []string, err error)
+	// Read says which rules the operator wants: at New, and again at each reload.
+	Read func() (Source, error)
 	// Lua is for the rules; its Logger and Registerer are used here, too.
 	Lua lua.Deps
 	// Now and Rand default to the clock and to crypto/rand; Every is how often other hubs'
@@ -31,6 +30,20 @@ type Deps struct {
 	Rand  io.Reader
 	Every time.Duration
 }
+
+// Source is what the operator's configuration says.
+type Source struct {
+	Config lua.Config
+	// Silent: nothing is said about rules, not even that there are none. Such a hub takes
+	// what others have.
+	Silent bool
+	// Restart names what else has changed in the configuration and is not in force.
+	Restart []string
+}
+
+// ErrSilent says that a reload would take all rules away from hubs that have some, and that
+// nobody has asked for that.
+var ErrSilent = errors.New("the configuration of this hub says nothing about rules (rules.files): reload them on a hub that has them, or say files: [] to have none")
 
 // Place is where a hub finds what is in force.
 type Place struct {
@@ -46,7 +59,8 @@ type Manager struct {
 	log     *slog.Logger
 	metrics *metrics
 	live    *lua.Live
-	files   *lua.Bundle // what was read last
+	files   *lua.Bundle // what was read at New
+	silent  bool        // nothing was
 
 	place   Place
 	history *history
@@ -81,12 +95,12 @@ func New(deps Deps) (*Manager, error) {
 	if deps.Every <= 0 {
 		deps.Every = followEvery
 	}
-	cfg, _, err := deps.Read()
+	src, err := deps.Read()
 	if err != nil {
 		return nil, err
 	}
 	m := &Manager{
-		deps: deps, log: deps.Lua.Logger.With("component", "rules"), files: lua.Read(cfg),
+		deps: deps, log: deps.Lua.Logger.With("component", "rules"), files: lua.Read(src.Config), silent: src.Silent,
 		turn: make(chan struct{}, 1),
 	}
 	set, err := m.files.Load(deps.Lua)
@@ -147,6 +161,9 @@ func (m *Manager) join(ctx context.Context) error {
 		case top.Version == own:
 			m.adopt(top)
 			return nil
+		case m.silent && m.place.Shared && top.Version != "":
+			m.log.Info("the configuration says nothing about rules: those of the other hubs are in force", "version", top.Version, "number", top.Number)
+			return m.follow(ctx)
 		case rec.known(own) && (m.place.Shared || top.Cause == CauseRollback):
 			m.log.Warn("rules of the files were in force before: a later version is, and stays in force (rules reload puts the files into force)",
 				"files", own, "version", top.Version, "number", top.Number, "cause", top.Cause, "hub", top.Hub)
@@ -169,23 +186,23 @@ func (m *Manager) join(ctx context.Context) error {
 // rules stay, unless the store does not know what became of it.
 func (m *Manager) Reload(ctx context.Context) (Change, error) {
 	return m.change(ctx, func() (Change, error) {
-		cfg, restart, err := m.deps.Read()
+		src, err := m.deps.Read()
+		if err == nil && src.Silent && m.place.Shared {
+			err = ErrSilent
+		}
 		if err != nil {
 			return Change{}, err
 		}
-		if len(restart) > 0 {
-			m.log.Warn("configuration has changed beyond the rules: that is in force after a restart", "sections", restart)
+		if len(src.Restart) > 0 {
+			m.log.Warn("configuration has changed beyond the rules: that is in force after a restart", "sections", src.Restart)
 		}
-		b := lua.Read(cfg)
+		b := lua.Read(src.Config)
 		set, err := b.Load(m.deps.Lua)
 		if err != nil {
 			return Change{}, err
 		}
 		c, err := m.install(ctx, b, set, CauseReload)
-		if err == nil {
-			m.files = b
-		}
-		c.Restart = restart
+		c.Restart = src.Restart
 		return c, err
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"strings"
 	"sync"
 	"testing"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/wildcathub/wildcat/core/lua"
 	"github.com/wildcathub/wildcat/core/store"
+	"github.com/wildcathub/wildcat/core/store/sqlite"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -96,10 +98,13 @@ func tryHub(t testing.TB, text string) (*hub, error) {
 	t.Helper()
 	h := &hub{text: text, reg: prometheus.NewRegistry(), file: folder(t)}
 	m, err := New(Deps{
-		Read: func() (lua.Config, []string, error) {
+		Read: func() (Source, error) {
 			h.mu.Lock()
 			defer h.mu.Unlock()
-			return h.file(h.text), h.also, h.err
+			if h.text == "" {
+				return Source{Silent: true}, h.err
+			}
+			return Source{Config: h.file(h.text), Restart: h.also}, h.err
 		},
 		Lua:   lua.Deps{Slots: 1, Registerer: h.reg, Logger: slog.New(slog.NewTextHandler(&h.logs, nil))},
 		Every: 5 * time.Millisecond,
@@ -307,6 +312,65 @@ func TestFilesDecideWhereThereIsOneHubUnlessTheyWereRolledBack(t *testing.T) {
 	_, err = h.Rollback(t.Context(), "")
 	require.NoError(t, err)
 	require.Equal(t, "c", start("c").answers(t), "files that were changed are in force")
+}
+
+func TestAHubThatSaysNothingAboutRulesTakesThoseOfOthersAndTakesNoneAway(t *testing.T) {
+	kv := newMemory()
+	one, two := newHub(t, reply("1")), newHub(t, "")
+	require.NoError(t, one.Start(t.Context(), Place{KV: kv, Hub: "one", Shared: true}))
+	require.NoError(t, two.Start(t.Context(), Place{KV: kv, Hub: "two", Shared: true}))
+	require.Equal(t, "1", two.answers(t))
+	_, err := two.Reload(t.Context())
+	require.ErrorIs(t, err, ErrSilent)
+	require.Equal(t, "1", two.answers(t))
+	one.edit(reply("2"))
+	_, err = one.Reload(t.Context())
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { return two.answers(t) == "2" }, 10*time.Second, time.Millisecond)
+	_, err = two.Rollback(t.Context(), "")
+	require.NoError(t, err, "it may go back all the same")
+
+	// By itself it has none, and says so to nobody.
+	alone := newHub(t, "")
+	require.NoError(t, alone.Start(t.Context(), Place{KV: newMemory()}))
+	require.Empty(t, alone.answers(t))
+	_, err = alone.Reload(t.Context())
+	require.NoError(t, err)
+}
+
+func TestAVersionWhoseFilesAreLostDoesNotKeepAHubFromStarting(t *testing.T) {
+	kv := newMemory()
+	one := newHub(t, reply("1"))
+	require.NoError(t, one.Start(t.Context(), Place{KV: kv, Hub: "one", Shared: true}))
+	one.edit(reply("2"))
+	c, err := one.Reload(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, kv.SetKV(t.Context(), namespace, c.Version.Row, nil, 0))
+	two := newHub(t, reply("1"))
+	require.NoError(t, two.Start(t.Context(), Place{KV: kv, Hub: "two", Shared: true}))
+	require.Equal(t, "1", two.answers(t))
+	require.ErrorContains(t, two.Status().Behind.Err, "the database has them no more")
+}
+
+func TestTheLargestSetGoesThroughAStore(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	noise := make([]byte, 255<<10)
+	texts := make([]string, 16)
+	for i := range texts {
+		for j := range noise {
+			noise[j] = byte('!' + random.IntN(90)) // compresses badly
+		}
+		texts[i] = reply("x") + "--" + string(noise)
+	}
+	require.Equal(t, 16, lua.MaxBundle>>18)
+	one, two := newHub(t, strings.Join(texts, "\x00")), newHub(t, reply("small"))
+	st, err := sqlite.Open(t.Context(), sqlite.Config{Dir: t.TempDir()}, sqlite.Deps{})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, st.Close()) })
+	require.NoError(t, two.Start(t.Context(), Place{KV: st, Hub: "two", Shared: true}))
+	require.NoError(t, one.Start(t.Context(), Place{KV: st, Hub: "one", Shared: true}))
+	require.Eventually(t, func() bool { return len(two.Status().Rules) == 16 }, 20*time.Second, 5*time.Millisecond)
+	require.NoError(t, errors.Join(one.Stop(t.Context()), two.Stop(t.Context())))
 }
 
 func TestRulesThatDoNotLoadHereLeaveTheOldOnesInForce(t *testing.T) {
