@@ -54,8 +54,8 @@ func (m *move) noteEpochs(records []any) {
 	}
 }
 
-// raiseLeases makes the next lease of every account higher than all that has written:
-// on a file one lease stands behind all accounts, on a shared database each has its own.
+// raiseLeases makes the next lease of every account and partition higher than all that has
+// written: on a file one lease stands behind all, on a shared database each has its own.
 func (m *move) raiseLeases(ctx context.Context) error {
 	accounts, err := m.from.Store.ListAccounts(ctx)
 	if err != nil {
@@ -64,6 +64,9 @@ func (m *move) raiseLeases(ctx context.Context) error {
 	leases := []any{store.Lease{Name: "hub", Epoch: m.epoch}}
 	for _, a := range accounts {
 		leases = append(leases, store.Lease{Name: "account/" + a.ID, Epoch: m.epoch})
+	}
+	for p := range store.Partitions {
+		leases = append(leases, store.Lease{Name: store.PartitionLease(p), Epoch: m.epoch})
 	}
 	return m.to.Store.Import(ctx, store.KindLeases, leases)
 }

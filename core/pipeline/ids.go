@@ -7,12 +7,8 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/wildcathub/wildcat/core/store"
 	"github.com/wildcathub/wildcat/sdk"
 )
-
-// partitions is how many partitions deliveries are spread over; fixed, since it is stored.
-const partitions = 32
 
 // digest is SHA-256 over length-prefixed parts, so that no two lists of parts collide.
 func digest(parts ...string) [sha256.Size]byte {
@@ -52,12 +48,6 @@ func ReplyID(eventID, rule string, index int) string {
 func ReplyWAID(account, eventID, rule string, index int) string {
 	d := digest("wa", account, eventID, rule, strconv.Itoa(index))
 	return "3EB0" + strings.ToUpper(hex.EncodeToString(d[:9]))
-}
-
-// Partition is the partition of a chat's deliveries.
-func Partition(ref store.ChatRef) int {
-	d := digest("partition", ref.Account, ref.Chat)
-	return int(binary.BigEndian.Uint32(d[:4]) % partitions)
 }
 
 // class is the part of an id that keeps apart what shares a WhatsApp id. It is

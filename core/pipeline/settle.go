@@ -100,7 +100,7 @@ func (p *Pipeline) settlement(ev *sdk.Event, epoch uint64, pl *plan) (*store.Set
 			State: store.SendQueued, Epoch: epoch, CreatedAt: now, UpdatedAt: now,
 		})
 	}
-	partition := Partition(store.ChatRef{Account: ev.Account, Chat: ev.Chat})
+	partition := store.Partition(store.ChatRef{Account: ev.Account, Chat: ev.Chat})
 	for _, endpoint := range pl.Endpoints {
 		s.Deliveries = append(s.Deliveries, store.Delivery{
 			// No epoch: deliveries are fenced by the outbox's lease, not the account's.

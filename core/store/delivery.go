@@ -26,7 +26,7 @@ type Delivery struct {
 	Endpoint string
 	Account  string
 	Chat     string
-	// Partition is hash(account, chat) mod 32.
+	// Partition is that of the chat, see [Partition].
 	Partition int
 	// Seq is the event's number in its chat.
 	Seq uint64
@@ -91,6 +91,14 @@ type LaneRef struct {
 	Chat     string
 }
 
+// LaneState is a lane with what waits in it.
+type LaneState struct {
+	LaneRef
+	// Queued is how many deliveries are queued, and Last the highest seq of these.
+	Queued int
+	Last   uint64
+}
+
 // DeliveryQuery selects deliveries, newest first.
 type DeliveryQuery struct {
 	Endpoint string // "" any
@@ -109,6 +117,9 @@ type Deliveries interface {
 	// order of the engine's that does not change, those after the given one (its zero
 	// value: from the start), at most limit.
 	QueuedLanes(ctx context.Context, endpoint string, after LaneRef, limit int) ([]LaneRef, error)
+	// QueuedLanesIn does the same for the lanes in some partitions, and tells what waits in
+	// each. No partitions are none.
+	QueuedLanesIn(ctx context.Context, endpoint string, partitions []int, after LaneRef, limit int) ([]LaneState, error)
 	// LaneDeliveries returns a lane's queued deliveries with a seq above after, in
 	// order of seq, at most limit.
 	LaneDeliveries(ctx context.Context, lane LaneRef, after uint64, limit int) ([]Delivery, error)

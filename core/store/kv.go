@@ -31,6 +31,9 @@ type Leases interface {
 	AcquireLease(ctx context.Context, name, owner string, ttl time.Duration) (Lease, error)
 	// RenewLease prolongs it; ErrStale if it was lost.
 	RenewLease(ctx context.Context, l Lease, ttl time.Duration) (Lease, error)
+	// RenewLeases prolongs many in one durable write, all by their owner, and returns those
+	// that were not lost.
+	RenewLeases(ctx context.Context, ls []Lease, ttl time.Duration) ([]Lease, error)
 	// ReleaseLease gives it up; success if it was lost.
 	ReleaseLease(ctx context.Context, l Lease) error
 	// ListLeases returns the leases that are held now and whose name begins with prefix, by name.

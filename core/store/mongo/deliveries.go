@@ -106,11 +106,44 @@ func (s *Store) QueuedLanes(ctx context.Context, endpoint string, after store.La
 	return out, nil
 }
 
+// QueuedLanesIn implements store.Deliveries, in the order of account and chat.
+func (s *Store) QueuedLanesIn(ctx context.Context, endpoint string, partitions []int, after store.LaneRef, limit int) ([]store.LaneState, error) {
+	if len(partitions) == 0 {
+		return nil, nil
+	}
+	from := ""
+	if after != (store.LaneRef{}) {
+		from = laneOf(after.Account, after.Chat)
+	}
+	type state struct {
+		Lane string `bson:"_id"`
+		N    int    `bson:"n"`
+		Last int64  `bson:"last"`
+	}
+	lanes, err := aggregateAll[state](ctx, s, collDeliveries,
+		doc(el("$match", doc(el("endpoint", endpoint), el("state", string(store.DeliveryQueued)), el("partition", in(partitions)),
+			el("lane", doc(el("$gt", from)))))),
+		doc(el("$group", doc(el("_id", "$lane"), el("n", doc(el("$sum", 1))), el("last", doc(el("$max", "$seq")))))),
+		doc(el("$sort", doc(el("_id", 1)))),
+		doc(el("$limit", limitOr(limit))))
+	if err != nil {
+		return nil, fmt.Errorf("list queued lanes: %w", err)
+	}
+	out := make([]store.LaneState, len(lanes))
+	for i, l := range lanes {
+		ref := chatRef(l.Lane)
+		out[i] = store.LaneState{
+			LaneRef: store.LaneRef{Endpoint: endpoint, Account: ref.Account, Chat: ref.Chat}, Queued: l.N, Last: unsigned(l.Last),
+		}
+	}
+	return out, nil
+}
+
 // LaneDeliveries implements store.Deliveries.
 func (s *Store) LaneDeliveries(ctx context.Context, lane store.LaneRef, after uint64, limit int) ([]store.Delivery, error) {
 	out, err := s.deliveriesOf(findAll[deliveryDoc](ctx, s, collDeliveries,
 		doc(el("endpoint", lane.Endpoint), el("state", string(store.DeliveryQueued)),
-			el("lane", laneOf(lane.Account, lane.Chat)), el("seq", doc(el("$gt", number(after))))),
+			el("partition", store.Partition(store.ChatRef{Account: lane.Account, Chat: lane.Chat})), el("lane", laneOf(lane.Account, lane.Chat)), el("seq", doc(el("$gt", number(after))))),
 		find().SetSort(doc(el("seq", 1))).SetLimit(limitOr(limit))))
 	if err != nil {
 		return nil, fmt.Errorf("list lane: %w", err)

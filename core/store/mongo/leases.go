@@ -84,6 +84,38 @@ func (s *Store) RenewLease(ctx context.Context, l store.Lease, ttl time.Duration
 	return l, nil
 }
 
+// RenewLeases implements store.Leases: one round trip, unless some were lost.
+func (s *Store) RenewLeases(ctx context.Context, ls []store.Lease, ttl time.Duration) ([]store.Lease, error) {
+	if len(ls) == 0 {
+		return nil, nil
+	}
+	until, op := stamp(s.now().Add(ttl)), s.pos.next()
+	updates, names := make([]bulkUpdate, len(ls)), make([]string, len(ls))
+	for i, l := range ls {
+		names[i] = l.Name
+		updates[i] = bulkUpdate{filter: held(l), update: doc(set(el("until", until), el("op", op)))}
+	}
+	matched, err := s.updateAll(ctx, collLeases, updates)
+	mine := map[string]bool{}
+	if err == nil && int(matched) < len(ls) {
+		var rows []leaseDoc
+		rows, err = findAll[leaseDoc](ctx, s, collLeases, doc(el("_id", in(names))), find().SetProjection(doc(el("op", 1))))
+		for _, r := range rows {
+			mine[r.Name] = r.Op == op
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("renew leases: %w", err)
+	}
+	kept := make([]store.Lease, 0, len(ls))
+	for _, l := range ls {
+		if l.Until = back(until); int(matched) == len(ls) || mine[l.Name] {
+			kept = append(kept, l)
+		}
+	}
+	return kept, nil
+}
+
 // ReleaseLease implements store.Leases.
 func (s *Store) ReleaseLease(ctx context.Context, l store.Lease) error {
 	err := s.do(ctx, func(ctx context.Context, _ bool) error {

@@ -124,7 +124,7 @@ func newStore(client *mongo.Client, name string, deps Deps, m *metrics) *Store {
 
 // prepare checks the version, makes the indexes and frees what a dead predecessor held.
 func (s *Store) prepare(ctx context.Context, cfg Config) error {
-	if err := s.checkVersion(ctx, cfg.Existing); err != nil {
+	if err := s.checkVersion(ctx, cfg); err != nil {
 		return err
 	}
 	if err := s.ensureIndexes(ctx); err != nil {

@@ -196,6 +196,12 @@ func writes() []write {
 		}},
 		{"AcquireLease", nothing, func(ctx context.Context, s *Store) (any, error) { return lease(ctx, s) }},
 		{
+			"RenewLeases", func(ctx context.Context, s *Store) error { return discard(lease(ctx, s)) },
+			func(ctx context.Context, s *Store) (any, error) {
+				return s.RenewLeases(ctx, []store.Lease{{Name: "l", Owner: "one", Epoch: 1}, {Name: "lost", Owner: "one", Epoch: 1}}, 2*time.Hour)
+			},
+		},
+		{
 			"RenewLease and ReleaseLease", func(ctx context.Context, s *Store) error { return discard(lease(ctx, s)) },
 			func(ctx context.Context, s *Store) (any, error) {
 				l := store.Lease{Name: "l", Owner: "one", Epoch: 1}

@@ -14,7 +14,9 @@ import (
 
 // version is the layout's number. A program that changes the layout raises it and
 // brings older databases up to it here.
-const version = 1
+//
+//	2: deliveries are fenced by the lease of their partition; before, by their account's
+const version = 2
 
 // errForeign is what a database gets that the first Wildcat wrote: its collections
 // have the same names and other contents.
@@ -28,21 +30,46 @@ type versionDoc struct {
 
 // checkVersion refuses a database that this program must not write, and marks a new one,
 // unless it must be there already.
-func (s *Store) checkVersion(ctx context.Context, existing bool) error {
+func (s *Store) checkVersion(ctx context.Context, cfg Config) error {
 	return s.do(ctx, func(ctx context.Context, _ bool) error {
 		var have versionDoc
 		err := s.coll(collMeta).FindOne(ctx, byID("schema")).Decode(&have)
 		switch {
 		case errors.Is(err, mongo.ErrNoDocuments):
-			return s.newVersion(ctx, existing)
+			return s.newVersion(ctx, cfg.Existing)
 		case err != nil:
 			return err
 		case have.Version > version:
 			return fmt.Errorf("%w: the database has version %d, this program knows up to %d; "+
 				"run the newer program, or restore the backup made before the upgrade", store.ErrNewer, have.Version, version)
+		case have.Version < version:
+			return s.upgrade(ctx, have.Version, cfg.Instance)
 		}
 		return nil
 	})
+}
+
+// upgrade brings an older database up to this version, while no hub runs on it.
+func (s *Store) upgrade(ctx context.Context, from int, instance string) error {
+	var held leaseDoc
+	err := s.coll(collLeases).FindOne(ctx, doc(el("owner", doc(el("$gt", ""), el("$ne", instance))), el("until", doc(el("$gt", s.now()))))).Decode(&held)
+	if err == nil {
+		return fmt.Errorf("%w: hub %s, of an older version, runs on it or died a moment ago: stop all hubs, then start this one", store.ErrLocked, held.Owner)
+	}
+	if !errors.Is(err, mongo.ErrNoDocuments) {
+		return err
+	}
+	// Epochs of accounts' leases would fence off those of the partitions' for ever.
+	_, err = s.coll(collDeliveries).UpdateMany(ctx, doc(el("state", in(deliveryStates())), el("epoch", doc(el("$gt", 0)))), doc(set(el("epoch", int64(0)))))
+	if err != nil {
+		return fmt.Errorf("upgrade deliveries: %w", err)
+	}
+	_, err = s.coll(collMeta).UpdateOne(ctx, doc(el("_id", "schema"), el("version", from)), doc(set(el("version", version))))
+	if err != nil {
+		return fmt.Errorf("upgrade version: %w", err)
+	}
+	s.log.Info("database is upgraded", "from", from, "to", version)
+	return nil
 }
 
 // newVersion is for a database without a version.
@@ -115,7 +142,7 @@ func indexes() []index {
 
 		{coll: collDeliveries, name: "lane", keys: []string{"endpoint", "lane", "seq"}},
 		{
-			coll: collDeliveries, name: "queued", keys: []string{"endpoint", "state", "lane", "seq"},
+			coll: collDeliveries, name: "partition", keys: []string{"endpoint", "state", "partition", "lane", "seq"},
 			partial: doc(el("state", string(store.DeliveryQueued))),
 		},
 		{coll: collDeliveries, name: "endpoint", keys: []string{"endpoint", "state", "pos"}},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"strings"
 	"time"
 
 	"github.com/wildcathub/wildcat/core/store"
@@ -80,6 +81,43 @@ func (s *Store) QueuedLanes(ctx context.Context, endpoint string, after store.La
 		}
 		ref.Account = s.names.name(accountN)
 		out = append(out, ref)
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list queued lanes: %w", err)
+	}
+	return out, nil
+}
+
+// QueuedLanesIn implements store.Deliveries, in the same order. It reads all that is queued.
+func (s *Store) QueuedLanesIn(ctx context.Context, endpoint string, partitions []int, after store.LaneRef, limit int) ([]store.LaneState, error) {
+	endpointN, ok := s.names.find(endpoint)
+	if !ok || len(partitions) == 0 {
+		return nil, nil
+	}
+	var from int64
+	if after != (store.LaneRef{}) {
+		var err error
+		if from, err = s.chatNumber(ctx, after.Account, after.Chat); err != nil {
+			return nil, fmt.Errorf("list queued lanes: %w", err)
+		}
+	}
+	args := []any{endpointN, from}
+	for _, p := range partitions {
+		args = append(args, p)
+	}
+	q := `SELECT c.account_n, c.chat, count(*), max(d.seq) FROM deliveries d JOIN chats c ON c.n = d.chat_n
+		WHERE d.endpoint_n = ? AND d.state = 0 AND d.chat_n > ? AND d.part IN (?` + strings.Repeat(", ?", len(partitions)-1) + `)
+		GROUP BY d.chat_n ORDER BY d.chat_n LIMIT ?`
+	var out []store.LaneState
+	err := s.r.each(ctx, q, append(args, limitOr(limit)), func(scan func(...any) error) error {
+		var accountN, queued int64
+		l := store.LaneState{LaneRef: store.LaneRef{Endpoint: endpoint}}
+		if err := scan(&accountN, &l.Chat, &queued, &l.Last); err != nil {
+			return err
+		}
+		l.Account, l.Queued = s.names.name(accountN), int(queued)
+		out = append(out, l)
 		return nil
 	})
 	if err != nil {

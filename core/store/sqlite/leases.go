@@ -58,6 +58,29 @@ func (s *Store) RenewLease(ctx context.Context, l store.Lease, ttl time.Duration
 	return l, nil
 }
 
+// RenewLeases implements store.Leases.
+func (s *Store) RenewLeases(ctx context.Context, ls []store.Lease, ttl time.Duration) ([]store.Lease, error) {
+	var kept []store.Lease
+	err := s.write(ctx, 0, func(t *tx) error {
+		kept = nil
+		until := fromMS(ms(s.now().Add(ttl)))
+		for _, l := range ls {
+			n, err := t.exec(`UPDATE leases SET until = ? WHERE name = ? AND owner = ? AND epoch = ?`, ms(until), l.Name, l.Owner, l.Epoch)
+			if err != nil {
+				return err
+			}
+			if l.Until = until; n > 0 {
+				kept = append(kept, l)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("renew leases: %w", err)
+	}
+	return kept, nil
+}
+
 // ReleaseLease implements store.Leases.
 func (s *Store) ReleaseLease(ctx context.Context, l store.Lease) error {
 	err := s.write(ctx, 0, func(t *tx) error {

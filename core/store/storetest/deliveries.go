@@ -71,6 +71,53 @@ var deliveryTests = []test{
 		require.NoError(t, err)
 		require.Empty(t, lanes)
 	}},
+	{"are found by their partitions, with what waits in each lane", func(t *testing.T, s store.Store) {
+		want := map[store.LaneRef]store.LaneState{}
+		in := map[int][]store.LaneRef{}
+		for i := range 60 {
+			chat := fmt.Sprint(i % 20)
+			st := queue(t, s, i, "a", chat, "hook", "plugin")
+			if i < 5 { // what is finished does not count
+				require.Empty(t, finish(t, s, finishOK(st.Deliveries[0])))
+				continue
+			}
+			ref := store.LaneRef{Endpoint: "hook", Account: "a", Chat: chat}
+			if want[ref].Queued == 0 {
+				p := st.Deliveries[0].Partition
+				in[p] = append(in[p], ref)
+			}
+			want[ref] = store.LaneState{LaneRef: ref, Queued: want[ref].Queued + 1, Last: st.Seq}
+		}
+		require.Greater(t, len(in), 5)
+		list := func(partitions ...int) map[store.LaneRef]store.LaneState {
+			got := map[store.LaneRef]store.LaneState{}
+			after := store.LaneRef{}
+			for {
+				page, err := s.QueuedLanesIn(t.Context(), "hook", partitions, after, 3)
+				require.NoError(t, err)
+				for _, l := range page {
+					require.NotContains(t, got, l.LaneRef)
+					got[l.LaneRef], after = l, l.LaneRef
+				}
+				if len(page) < 3 {
+					return got
+				}
+			}
+		}
+		var all []int
+		seen := map[store.LaneRef]store.LaneState{}
+		for p := range store.Partitions {
+			all = append(all, p)
+			got := list(p)
+			require.Len(t, got, len(in[p]))
+			for _, ref := range in[p] {
+				seen[ref] = got[ref]
+			}
+		}
+		same(t, want, seen)
+		same(t, want, list(all...))
+		require.Empty(t, list())
+	}},
 	{"leave their lane when they are finished", func(t *testing.T, s store.Store) {
 		first := queue(t, s, 1, "a", "c", "hook").Deliveries[0]
 		second := queue(t, s, 2, "a", "c", "hook").Deliveries[0]

@@ -138,6 +138,42 @@ var leaseTests = []test{
 		_, err = s.RenewLease(t.Context(), l, time.Hour)
 		require.ErrorIs(t, err, store.ErrStale)
 	}},
+	{"are renewed together, those that were not lost", func(t *testing.T, s store.Store) {
+		var ls []store.Lease
+		for i := range 32 {
+			l, err := s.AcquireLease(t.Context(), fmt.Sprintf("partition/%02d", i), "one", time.Minute)
+			require.NoError(t, err)
+			ls = append(ls, l)
+		}
+		kept, err := s.RenewLeases(t.Context(), ls, time.Hour)
+		require.NoError(t, err)
+		require.Len(t, kept, 32)
+		for i, l := range kept {
+			require.Equal(t, ls[i].Name, l.Name)
+			require.Equal(t, ls[i].Epoch, l.Epoch)
+			require.WithinDuration(t, time.Now().Add(time.Hour), l.Until, time.Minute)
+		}
+		listed, err := s.ListLeases(t.Context(), "partition/")
+		require.NoError(t, err)
+		same(t, kept, listed)
+
+		require.NoError(t, s.ReleaseLease(t.Context(), kept[3]))
+		require.NoError(t, s.ReleaseLease(t.Context(), kept[7]))
+		others, err := s.AcquireLease(t.Context(), "partition/07", "two", time.Minute)
+		require.NoError(t, err)
+		again, err := s.RenewLeases(t.Context(), kept, 2*time.Hour)
+		require.NoError(t, err)
+		require.Len(t, again, 30)
+		for _, l := range again {
+			require.NotContains(t, []string{"partition/03", "partition/07"}, l.Name)
+		}
+		listed, err = s.ListLeases(t.Context(), "partition/07")
+		require.NoError(t, err)
+		same(t, []store.Lease{others}, listed)
+		none, err := s.RenewLeases(t.Context(), nil, time.Hour)
+		require.NoError(t, err)
+		require.Empty(t, none)
+	}},
 	{"one of many gets it", func(t *testing.T, s store.Store) {
 		var won atomic.Int32
 		side(t, 8, func(i int) error {

@@ -108,7 +108,7 @@ func settlement(ev *sdk.Event, a store.Appended, endpoints ...string) *store.Set
 	for _, e := range endpoints {
 		st.Deliveries = append(st.Deliveries, store.Delivery{
 			ID: deliveryID(a.ID, e), EventID: a.ID, Endpoint: e, Account: ev.Account, Chat: a.Chat, Seq: a.Seq,
-			Partition: 7, State: store.DeliveryQueued, Due: at(1), CreatedAt: at(1),
+			Partition: store.Partition(store.ChatRef{Account: ev.Account, Chat: a.Chat}), State: store.DeliveryQueued, Due: at(1), CreatedAt: at(1),
 		})
 	}
 	return st
