@@ -49,7 +49,7 @@ func (d *demo) connectorHasPing(ctx context.Context) (string, error) {
 		if err != nil {
 			return err
 		}
-		return hasPing(lines)
+		return hasPing(slices.Concat(lines...))
 	})
 }
 
@@ -227,41 +227,32 @@ func (d *demo) allAnswered(ctx context.Context) (string, error) {
 }
 
 func (d *demo) receiverHasAll(ctx context.Context) (string, error) {
-	return d.hasAll(ctx, func() ([]scenario.Arrival, error) {
+	return d.hasAll(ctx, func() ([][]scenario.Arrival, error) {
 		if bad := d.receiver.Bad(); len(bad) > 0 {
 			return nil, errors.New(bad[0])
 		}
-		return d.receiver.Arrivals(), nil
+		return [][]scenario.Arrival{d.receiver.Arrivals()}, nil
 	})
 }
 
 func (d *demo) connectorHasAll(ctx context.Context) (string, error) {
-	return d.hasAll(ctx, func() ([]scenario.Arrival, error) { return d.lines() })
+	return d.hasAll(ctx, d.lines)
 }
 
-// lines are what the hubs' connector programs wrote, one after the other: the first to hold
-// the account comes first.
-func (d *demo) lines() (all []scenario.Arrival, err error) {
-	first := -1
+// lines are what the hubs' connector programs wrote, each what its hub delivered.
+func (d *demo) lines() ([][]scenario.Arrival, error) {
+	var files [][]scenario.Arrival
 	for i := range d.hubs {
 		got, err := scenario.ReadLines(d.of(i, "events", ".jsonl"))
-		switch {
-		case errors.Is(err, os.ErrNotExist):
-		case err != nil:
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
 			return nil, err
-		case slices.ContainsFunc(got, func(a scenario.Arrival) bool { return a.Text == "!ping hello" }):
-			all, first = append(got, all...), i
-		default:
-			all = append(all, got...)
 		}
+		files = append(files, got)
 	}
-	if first < 0 {
-		return nil, errors.New("no file has the first message")
-	}
-	return all, nil
+	return files, nil
 }
 
-func (d *demo) hasAll(ctx context.Context, arrivals func() ([]scenario.Arrival, error)) (string, error) {
+func (d *demo) hasAll(ctx context.Context, arrivals func() ([][]scenario.Arrival, error)) (string, error) {
 	ids, err := d.questionIDs(ctx)
 	if err != nil {
 		return "", err
@@ -270,7 +261,7 @@ func (d *demo) hasAll(ctx context.Context, arrivals func() ([]scenario.Arrival, 
 	err = scenario.Until(ctx, d.patience(), func() error {
 		got, err := arrivals()
 		if err == nil {
-			repeated, err = scenario.CheckArrivals(got, ids)
+			repeated, err = scenario.CheckFiles(got, ids)
 		}
 		return err
 	})

@@ -85,7 +85,6 @@ func (o *owner) deleteNow() error {
 			return fmt.Errorf("remove keys: %w", err)
 		}
 	}
-	o.cede()
 	if o.m.cfg.Shared {
 		o.forgo() // the lease keeps other hubs away until the records are gone
 	} else {

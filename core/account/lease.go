@@ -57,20 +57,6 @@ func (c *Config) renew() time.Duration  { return c.ttl() / 3 }
 func (c *Config) margin() time.Duration { return c.ttl() / 6 }
 func (c *Config) look() time.Duration   { return c.ttl() / 12 }
 
-// cede ends what is under way of the account while the lease still keeps others away.
-func (o *owner) cede() {
-	if !o.owned || o.m.deps.Ceding == nil {
-		return
-	}
-	timeout := cedeTimeout
-	if o.m.cfg.Shared {
-		timeout = min(timeout, o.lease.Until.Sub(o.m.deps.Clock.Now()))
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), timeout)
-	defer cancel()
-	o.m.deps.Ceding(ctx, o.id)
-}
-
 // lost drops a lease that is another's, or given back.
 func (o *owner) lost() {
 	epoch := o.lease.Epoch

@@ -80,11 +80,8 @@ type Deps struct {
 	// Owned is told that this process owns an account from now on, under this epoch;
 	// nothing connects before it returned nil. Lost: that it does not any more, told
 	// when nothing of the account runs.
-	// Ceding: that another process may own it soon; nothing of it is to be under way when
-	// it returns.
-	Owned  func(ctx context.Context, account string, epoch uint64) error
-	Ceding func(ctx context.Context, account string)
-	Lost   func(account string)
+	Owned func(ctx context.Context, account string, epoch uint64) error
+	Lost  func(account string)
 	// Changed is told every change of state.
 	Changed func(account string, epoch uint64, change sdk.AccountChange)
 	// Connected is told that an account is ready, in a goroutine of its own whose ctx

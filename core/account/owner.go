@@ -128,7 +128,6 @@ func (o *owner) run(connect bool) {
 // leave ends the goroutine's hold on the account.
 func (o *owner) leave() {
 	o.hangUp()
-	o.cede()
 	o.release()
 	o.m.metrics.forget(o.id)
 	if o.m.cfg.Shared {

@@ -17,12 +17,8 @@ import (
 // Several hubs on one database share its accounts: each holds about as many as any other,
 // takes over those of a hub that died once its leases ran out, and gives some away when one
 // joins. All that they know of each other is who holds which lease.
-const (
-	// sharedTTL is how long a hub that died keeps its accounts from others, unless it was chosen.
-	sharedTTL = 12 * time.Second
-	// cedeTimeout bounds how long what is under way may hold up handing an account over.
-	cedeTimeout = 5 * time.Second
-)
+// sharedTTL is how long a hub that died keeps its accounts from others, unless it was chosen.
+const sharedTTL = 12 * time.Second
 
 const (
 	accountLease  = "account/"

@@ -14,7 +14,7 @@ import (
 	"github.com/wildcathub/wildcat/sdk"
 )
 
-// Deps is what the program passes in. All of it is needed but Peers, Logger, Now and Rand.
+// Deps is what the program passes in. All of it is needed but Peers, Nudged, Logger, Now and Rand.
 type Deps struct {
 	Accounts   Accounts
 	Sender     Sender
@@ -29,6 +29,8 @@ type Deps struct {
 	Keys       Keys
 	// Peers are other hubs on the same database; nil if there can be none.
 	Peers Peers
+	// Nudged is told of deliveries that another hub wrote; needed with Peers.
+	Nudged func(Nudge)
 
 	// Gatherer is what /metrics shows; Registerer gets the API's own metrics.
 	Gatherer   prometheus.Gatherer

@@ -120,6 +120,8 @@ var (
 	errPeer            = &failure{status: http.StatusServiceUnavailable, text: "the hub that holds this account does not answer: try again in a moment", code: "hub_unreachable"}
 	errMoving          = &failure{status: http.StatusServiceUnavailable, text: "the account is moving to another hub: try again in a moment", code: "account_moving"}
 	errMisdirected     = &failure{status: http.StatusServiceUnavailable, text: "the hub that holds this account gives another hub's address as its own: correct its cluster.advertise", code: "hub_misdirected"}
+	errNoHub           = &failure{status: http.StatusForbidden, text: "only hubs on the same database ask for this", code: "hubs_only"}
+	errNudge           = bad("nudge is damaged", "invalid_nudge")
 	errClientClosed    = &failure{status: statusClosed, text: "client closed the request", code: "client_closed"}
 )
 

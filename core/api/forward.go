@@ -41,8 +41,9 @@ type Hub struct {
 	URL      string `json:"url"`
 	// This says that it is the one that was asked.
 	This bool `json:"this"`
-	// Accounts are the ids of those that it holds.
-	Accounts []string `json:"accounts"`
+	// Accounts are the ids of those that it holds, Partitions those of the deliveries that it makes.
+	Accounts   []string `json:"accounts"`
+	Partitions []int    `json:"partitions"`
 }
 
 // listHubs shows who holds what. A hub that has its database to itself is not listed.

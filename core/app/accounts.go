@@ -37,7 +37,6 @@ func (a *App) newAccounts() (*account.Manager, error) {
 		Clear:     func(ctx context.Context) error { return migrate.Check(ctx, a.store) },
 		Intake:    a.intake,
 		Owned:     a.own,
-		Ceding:    a.cede,
 		Lost:      a.pipeline.Disown,
 		Changed:   a.changed,
 		Connected: a.greet,

@@ -27,6 +27,7 @@ import (
 	"github.com/wildcathub/wildcat/core/egress"
 	"github.com/wildcathub/wildcat/core/keys"
 	"github.com/wildcathub/wildcat/core/lua"
+	"github.com/wildcathub/wildcat/core/partition"
 	"github.com/wildcathub/wildcat/core/pipeline"
 	"github.com/wildcathub/wildcat/core/rules"
 	"github.com/wildcathub/wildcat/core/send"
@@ -66,11 +67,14 @@ type App struct {
 	pipeline *pipeline.Pipeline
 	sends    *send.Queue
 	outbox   *deliver.Outbox
-	registry *connector.Registry
-	accounts *account.Manager
-	keys     *keys.Ring
-	api      *api.Server
-	metrics  *prometheus.Registry
+	// partitions are those whose deliveries are this hub's to make; nil if all are.
+	partitions *partition.Keeper
+	nudges     *nudges
+	registry   *connector.Registry
+	accounts   *account.Manager
+	keys       *keys.Ring
+	api        *api.Server
+	metrics    *prometheus.Registry
 }
 
 // stopTimeout bounds an orderly stop; what is not done by then is stored and resumes.
@@ -111,7 +115,7 @@ func New(ctx context.Context, cfg *config.Config, deps Deps) (app *App, err erro
 		InFlight: cfg.Deliver.InFlight, Retry: cfg.Deliver.Retry,
 	}, deliver.Deps{
 		Store: a.store, Events: events, Logger: deps.Logger, Registerer: a.metrics,
-		Epoch: a.epoch, Shared: a.shared(), Leased: a.leased,
+		Epoch: a.epoch, Shared: a.shared(), Leased: a.delivers, Elsewhere: a.nudge,
 	}); err != nil {
 		return nil, err
 	}
@@ -142,7 +146,13 @@ func New(ctx context.Context, cfg *config.Config, deps Deps) (app *App, err erro
 	}
 	var others api.Peers
 	if a.shared() {
+		if err = a.newPartitions(); err != nil {
+			return nil, err
+		}
 		if a.peers, err = newPeers(ctx, a); err != nil {
+			return nil, err
+		}
+		if a.nudges, err = newNudges(a); err != nil {
 			return nil, err
 		}
 		others = a.peers
@@ -150,7 +160,7 @@ func New(ctx context.Context, cfg *config.Config, deps Deps) (app *App, err erro
 	if a.api, err = api.New(api.Config{Server: cfg.Server, Network: cfg.WhatsApp.Network, Version: deps.Version}, api.Deps{
 		Accounts: forgetful{a.accounts, a.outbox}, Sender: a.sends, Messages: a.store, Blobs: a.store, Webhooks: a.registry,
 		Deliveries: deliveries{store: a.store, outbox: a.outbox}, Tracer: tracer{a.store},
-		Connectors: connectors{cfg: cfg, registry: a.registry, outbox: a.outbox}, Rules: ruleBook{a.rules}, Health: health{a}, Keys: a.keys, Peers: others,
+		Connectors: connectors{cfg: cfg, registry: a.registry, outbox: a.outbox}, Rules: ruleBook{a.rules}, Health: health{a}, Keys: a.keys, Peers: others, Nudged: a.nudged,
 		Gatherer: a.metrics, Registerer: a.metrics, Logger: deps.Logger,
 	}); err != nil {
 		return nil, err
@@ -173,6 +183,11 @@ func (a *App) Start(ctx context.Context) error {
 	}
 	if err := a.accounts.Start(ctx); err != nil {
 		return err
+	}
+	if a.partitions != nil {
+		if err := a.partitions.Start(ctx); err != nil {
+			return err
+		}
 	}
 	a.keys.Start()
 	if err := a.api.Start(ctx); err != nil {
@@ -222,7 +237,7 @@ func (a *App) Stop() error {
 		a.peers.stop(ctx)
 	}
 	for _, stop := range []func(context.Context) error{
-		a.api.Stop, a.rules.Stop, a.accounts.Stop, a.pipeline.Stop, a.outbox.Stop, a.registry.Stop,
+		a.api.Stop, a.rules.Stop, a.accounts.Stop, a.stopSharing, a.pipeline.Stop, a.outbox.Stop, a.registry.Stop,
 	} {
 		errs = append(errs, stop(ctx))
 	}

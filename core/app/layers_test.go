@@ -40,6 +40,7 @@ var allowed = map[string][]string{
 	"core/whatsapp":               {"core/store", "core/devices", "core/config", "core/crashpoint", "sdk"},
 	"core/pipeline":               {"core/store", "core/crashpoint", "sdk"},
 	"core/deliver":                {"core/store", "core/config", "core/crashpoint", "sdk"},
+	"core/partition":              {"core/store"},
 	"core/send":                   {"core/whatsapp", "core/store", "core/crashpoint", "sdk"},
 	"core/lua":                    {"core/pipeline", "core/config", "sdk"},
 	"core/rules":                  {"core/lua", "core/pipeline", "core/store"},

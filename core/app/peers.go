@@ -21,6 +21,7 @@ import (
 	"github.com/wildcathub/wildcat/core/account"
 	"github.com/wildcathub/wildcat/core/api"
 	"github.com/wildcathub/wildcat/core/connector"
+	"github.com/wildcathub/wildcat/core/partition"
 	"github.com/wildcathub/wildcat/core/store"
 )
 
@@ -29,6 +30,7 @@ import (
 type peers struct {
 	store    store.KV
 	accounts *account.Manager
+	parts    *partition.Keeper
 	registry *connector.Registry
 	log      *slog.Logger
 	instance string
@@ -39,6 +41,7 @@ type peers struct {
 	client   *http.Transport
 
 	mu      sync.Mutex
+	known   map[string]known
 	strayed map[string]bool // the hubs that requests were meant for which came here
 
 	quit chan struct{}
@@ -92,7 +95,7 @@ func (a *App) tenure() func(account string) uint64 {
 	return func(id string) uint64 { return a.accounts.Tenure(id) }
 }
 
-// own takes charge of an account's events and deliveries.
+// own takes charge of an account's events.
 func (a *App) own(ctx context.Context, id string, epoch uint64) error {
 	if a.shared() {
 		// A webhook that was in force where the account comes from is in force here.
@@ -100,28 +103,12 @@ func (a *App) own(ctx context.Context, id string, epoch uint64) error {
 			return err
 		}
 	}
-	if err := a.pipeline.Own(ctx, id, epoch); err != nil {
-		return err
-	}
-	if a.shared() {
-		a.outbox.Own(id, epoch)
-	}
-	return nil
-}
-
-// cede ends what is under way of an account that another hub may take soon.
-func (a *App) cede(ctx context.Context, id string) {
-	if !a.shared() {
-		return
-	}
-	if err := a.outbox.Disown(ctx, id); err != nil {
-		a.log.Warn("deliveries were under way while an account was handed over: they may be repeated", "account", id, "err", err)
-	}
+	return a.pipeline.Own(ctx, id, epoch)
 }
 
 func newPeers(ctx context.Context, a *App) (*peers, error) {
 	p := &peers{
-		store: a.store, accounts: a.accounts, registry: a.registry, log: a.log, instance: a.instance,
+		store: a.store, accounts: a.accounts, parts: a.partitions, registry: a.registry, log: a.log, instance: a.instance,
 		given: a.cfg.Cluster.Advertise, every: refreshEvery, ttl: addressTTL, quit: make(chan struct{}),
 		client: &http.Transport{DialContext: (&net.Dialer{Timeout: 5 * time.Second}).DialContext, MaxIdleConnsPerHost: 16, IdleConnTimeout: time.Minute},
 	}
@@ -252,6 +239,10 @@ func (p *peers) Hubs(ctx context.Context) ([]api.Hub, error) {
 	if err != nil {
 		return nil, err
 	}
+	parts, err := p.parts.Holdings(ctx)
+	if err != nil {
+		return nil, err
+	}
 	list := make([]api.Hub, 0, len(held))
 	for instance, accounts := range held {
 		at, err := p.store.GetKV(ctx, peerNamespace, instance)
@@ -259,7 +250,7 @@ func (p *peers) Hubs(ctx context.Context) ([]api.Hub, error) {
 			return nil, fmt.Errorf("address of hub %s: %w", instance, err)
 		}
 		slices.Sort(accounts)
-		list = append(list, api.Hub{Instance: instance, URL: string(at), This: instance == p.instance, Accounts: accounts})
+		list = append(list, api.Hub{Instance: instance, URL: string(at), This: instance == p.instance, Accounts: accounts, Partitions: append([]int{}, parts[instance]...)})
 	}
 	slices.SortFunc(list, func(a, b api.Hub) int { return strings.Compare(a.Instance, b.Instance) })
 	return list, nil

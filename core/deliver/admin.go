@@ -247,7 +247,7 @@ func (o *Outbox) Replay(ctx context.Context, deliveryID string) (store.Delivery,
 	defer o.mu.Unlock()
 	defer o.wakeDispatcher()
 	ep := o.endpoints[d.Endpoint]
-	if ep == nil || ep.leaving || !o.mine(d.Account) {
+	if ep == nil || ep.leaving {
 		return d, nil // it waits in the store
 	}
 	if ep.disabled {
@@ -255,7 +255,14 @@ func (o *Outbox) Replay(ctx context.Context, deliveryID string) (store.Delivery,
 		o.wakeController()
 		return d, nil
 	}
-	l := ep.lane(store.LaneRef{Endpoint: d.Endpoint, Account: d.Account, Chat: d.Chat})
+	ref := store.LaneRef{Endpoint: d.Endpoint, Account: d.Account, Chat: d.Chat}
+	if o.strangers(ref) {
+		return d, nil
+	}
+	l := ep.lane(ref)
+	if l.touched = ep.round; o.shared && l.top == 0 {
+		l.more = true // what another process wrote before it may be unknown
+	}
 	if l.more && d.Seq > l.top {
 		l.again = l.again || l.loading
 	} else {

@@ -103,6 +103,7 @@ func (o *Outbox) giveBack(j job, err error, a attempt) {
 // landed takes a delivery out of the flight counts.
 func (o *Outbox) landed(j job) {
 	j.it.flying, j.it.cancel = false, nil
+	j.lane.touched = j.ep.round
 	j.lane.flying--
 	j.ep.flying--
 	o.flying--
@@ -114,7 +115,7 @@ func (o *Outbox) book(j job, a attempt, ev *sdk.Event) {
 	now := a.at.Add(a.took)
 	o.mu.Lock()
 	out := ep.policy.decide(it, a, o.rand())
-	out.finish.Epoch = o.fence(j.lane.ref.Account)
+	out.finish.Epoch = j.epoch
 	o.landed(j)
 	o.release(it)
 	j.lane.unflushed++

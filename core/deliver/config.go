@@ -69,6 +69,7 @@ func (c *Config) setDefaults() {
 // Store is what the outbox needs of the database; store.Store has it.
 type Store interface {
 	QueuedLanes(ctx context.Context, endpoint string, after store.LaneRef, limit int) ([]store.LaneRef, error)
+	QueuedLanesIn(ctx context.Context, endpoint string, partitions []int, after store.LaneRef, limit int) ([]store.LaneState, error)
 	LaneDeliveries(ctx context.Context, lane store.LaneRef, after uint64, limit int) ([]store.Delivery, error)
 	FinishDeliveries(ctx context.Context, f []store.DeliveryFinish) (missed []string, err error)
 	RequeueDelivery(ctx context.Context, id string, due time.Time) (store.Delivery, error)
@@ -96,11 +97,14 @@ type Deps struct {
 	// Epoch fences every write of this process, where it is the only one on its database.
 	Epoch uint64
 	// Shared says that other processes deliver from the same database: only deliveries of
-	// accounts that [Outbox.Own] named are touched, and their epoch fences the writes.
+	// partitions that [Outbox.Own] named are touched, and their epoch fences the writes.
 	Shared bool
-	// Leased says whether an account may be acted for under an epoch at this moment; nil means
+	// Leased says whether a partition may be acted for under an epoch at this moment; nil means
 	// always. It must not block.
-	Leased func(account string, epoch uint64) bool
+	Leased func(partition int, epoch uint64) bool
+	// Elsewhere is told of lanes that got deliveries which another process has to make, while
+	// Shared. It must not block. Whether that process hears of it does not matter: it finds them.
+	Elsewhere func(partition int, lane store.LaneRef)
 }
 
 func (d *Deps) setDefaults() error {
@@ -115,6 +119,9 @@ func (d *Deps) setDefaults() error {
 	}
 	if d.Now == nil {
 		d.Now = time.Now
+	}
+	if d.Elsewhere == nil {
+		d.Elsewhere = func(int, store.LaneRef) {}
 	}
 	if d.Rand == nil {
 		d.Rand = rand.Float64

@@ -89,6 +89,7 @@ type job struct {
 	ep      *endpoint
 	lane    *lane
 	it      *item
+	epoch   uint64 // of the lease under which it is made
 	probe   bool
 	ordered bool
 }
@@ -152,7 +153,7 @@ func (o *Outbox) pickProbe(ep *endpoint, now time.Time) (job, bool) {
 	}
 	l := ep.waiting[0]
 	it, _ := l.next(l.due, ep.Ordering)
-	if it == nil || !o.mine(l.ref.Account) {
+	if it == nil || !o.mine(l.partition) {
 		return job{}, false
 	}
 	ep.unwait(l)
@@ -176,7 +177,7 @@ func (o *Outbox) launch(ep *endpoint, l *lane, it *item, now time.Time) job {
 	ep.flying++
 	o.flying++
 	o.attempts.Add(1)
-	j := job{ep: ep, lane: l, it: it, ordered: l.ordered(it)}
+	j := job{ep: ep, lane: l, it: it, epoch: o.fence(l.partition), ordered: l.ordered(it)}
 	if l.fresh() <= laneLow {
 		o.refill(l)
 	}

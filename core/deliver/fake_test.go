@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"testing"
@@ -106,6 +107,23 @@ func (f *fakeStore) QueuedLanes(_ context.Context, endpoint string, after store.
 	}
 	slices.SortFunc(refs, compareLanes)
 	return refs[:min(limit, len(refs))], nil
+}
+
+func (f *fakeStore) QueuedLanesIn(_ context.Context, endpoint string, partitions []int, after store.LaneRef, limit int) ([]store.LaneState, error) {
+	unlock, err := f.lock()
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	by := map[store.LaneRef]store.LaneState{}
+	for _, d := range f.rows {
+		ref := store.LaneRef{Endpoint: d.Endpoint, Account: d.Account, Chat: d.Chat}
+		if d.Endpoint == endpoint && d.State == store.DeliveryQueued && compareLanes(ref, after) > 0 && slices.Contains(partitions, partitionOf(ref)) {
+			by[ref] = store.LaneState{LaneRef: ref, Queued: by[ref].Queued + 1, Last: max(by[ref].Last, d.Seq)}
+		}
+	}
+	lanes := slices.SortedFunc(maps.Values(by), func(a, b store.LaneState) int { return compareLanes(a.LaneRef, b.LaneRef) })
+	return lanes[:min(limit, len(lanes))], nil
 }
 
 func compareLanes(a, b store.LaneRef) int {

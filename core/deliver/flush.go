@@ -111,13 +111,13 @@ func (o *Outbox) write(ctx context.Context, batch []finished) (missed []string, 
 	}
 }
 
-// timely leaves out the outcomes of accounts that may be another process's by now: what that
+// timely leaves out the outcomes of partitions that may be another process's by now: what that
 // process does with the delivery is the truth.
 func (o *Outbox) timely(batch []finished) (fs []store.DeliveryFinish, late []string) {
 	fs = make([]store.DeliveryFinish, 0, len(batch))
 	for i := range batch {
 		b := &batch[i]
-		if o.shared && !o.leased(b.lane.ref.Account, b.f.Epoch) {
+		if o.shared && !o.leased(b.lane.partition, b.f.Epoch) {
 			late = append(late, b.f.ID)
 			continue
 		}
@@ -140,6 +140,7 @@ func (o *Outbox) flushed(batch []finished, missed []string) {
 		b.ep.unflushed--
 		o.unflushed--
 		b.it.flushing = false
+		b.lane.touched = b.ep.round
 		if gone[b.f.ID] {
 			// Someone else moved it, or deleted it: it is no longer ours.
 			b.lane.remove(b.it)

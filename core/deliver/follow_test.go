@@ -13,7 +13,8 @@ import (
 	"github.com/wildcathub/wildcat/sdk"
 )
 
-// hubs are two outboxes on one store, each with an account of its own: "a" and "b".
+// hubs are two outboxes on one store: the first has the partition of chat "c" of account "a",
+// the second that of account "b".
 func hubs(t *testing.T, f *fakeStore, c sdk.Connector) (a, b *Outbox) {
 	t.Helper()
 	var both [2]*Outbox
@@ -22,7 +23,7 @@ func hubs(t *testing.T, f *fakeStore, c sdk.Connector) (a, b *Outbox) {
 		require.NoError(t, err)
 		o.AddEndpoint(Endpoint{ID: epA, Connector: c})
 		require.NoError(t, o.Start(context.Background()))
-		o.Own(account, 1)
+		o.Own(partitionOf(store.LaneRef{Account: account, Chat: "c"}), 1)
 		both[i] = o
 	}
 	return both[0], both[1]

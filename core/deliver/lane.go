@@ -57,9 +57,10 @@ const (
 
 // lane is the queue of one endpoint and one chat. It is guarded by Outbox.mu.
 type lane struct {
-	ref   store.LaneRef
-	ep    *endpoint
-	items []*item // by seq
+	ref       store.LaneRef
+	partition int // while shared
+	ep        *endpoint
+	items     []*item // by seq
 
 	// top is the highest seq ever taken into memory. The store is only read above
 	// it: below it, a row may still say queued although its outcome is on its way.
@@ -73,6 +74,10 @@ type lane struct {
 
 	flying    int
 	unflushed int
+
+	// touched is the scan since whose beginning something happened here, and listed the last
+	// one that found the lane in the store.
+	touched, listed uint64
 
 	where place
 	index int // in endpoint.waiting
@@ -147,6 +152,9 @@ func (l *lane) remove(it *item) {
 func (l *lane) idle() bool {
 	return len(l.items) == 0 && !l.more && !l.loading && l.flying == 0 && l.unflushed == 0
 }
+
+// quiet reports that nothing of the lane is under way: what the store says of it is all there is.
+func (l *lane) quiet() bool { return !l.loading && l.flying == 0 && l.unflushed == 0 }
 
 // waiting is a heap of lanes by when they are due.
 type waiting []*lane

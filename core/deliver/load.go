@@ -3,8 +3,6 @@ package deliver
 import (
 	"context"
 	"time"
-
-	"github.com/wildcathub/wildcat/core/store"
 )
 
 const (
@@ -15,9 +13,6 @@ const (
 	// rescan is how often the store is searched for lanes that memory does not know.
 	// Enqueue makes it unnecessary; it is there in case a call never came.
 	rescan = time.Minute
-	// sharedRescan is the same where other processes put deliveries of our accounts into
-	// the store: replays, and what a predecessor's last event led to.
-	sharedRescan = 3 * time.Second
 	// readPause is how long a read that failed waits.
 	readPause = 500 * time.Millisecond
 )
@@ -47,7 +42,7 @@ func (o *Outbox) startLoads(ctx context.Context) {
 // load reads a lane's next deliveries from the store.
 func (o *Outbox) load(ctx context.Context, l *lane) {
 	o.mu.Lock()
-	after := l.top
+	after, epoch := l.top, o.fence(l.partition)
 	l.again = false
 	o.mu.Unlock()
 
@@ -62,11 +57,17 @@ func (o *Outbox) load(ctx context.Context, l *lane) {
 	defer o.wakeDispatcher()
 	o.loading--
 	l.loading = false
-	if l.ep == nil || !o.mine(l.ref.Account) {
-		return // forgotten, or another's, meanwhile
+	if l.ep == nil {
+		return // forgotten meanwhile
 	}
 	now := o.now()
-	if err == nil {
+	l.touched = l.ep.round
+	switch {
+	case !o.mine(l.partition):
+		o.empty(l) // another's meanwhile
+	case epoch != o.fence(l.partition):
+		l.more = true // and ours again: what was read is of before
+	case err == nil:
 		for i := range ds {
 			it := newItem(&ds[i])
 			if it.due.After(now) && !ds[i].UpdatedAt.After(l.ep.recovered) {
@@ -77,70 +78,4 @@ func (o *Outbox) load(ctx context.Context, l *lane) {
 		l.more = l.again || len(ds) == laneWindow
 	}
 	l.ep.place(l, now)
-}
-
-// startScan searches the store for an endpoint's lanes. The caller holds mu.
-func (o *Outbox) startScan(ctx context.Context, ep *endpoint) {
-	ep.scanning = true
-	o.loops.Add(1)
-	go func() {
-		defer o.loops.Done()
-		o.scan(ctx, ep)
-	}()
-}
-
-func (o *Outbox) scan(ctx context.Context, ep *endpoint) {
-	o.mu.Lock()
-	life := ep.life
-	o.mu.Unlock()
-	var after store.LaneRef
-	var err error
-	for {
-		var refs []store.LaneRef
-		if refs, err = o.store.QueuedLanes(ctx, ep.ID, after, lanePage); err != nil {
-			break
-		}
-		if !o.found(ep, life, refs) || len(refs) < lanePage {
-			break
-		}
-		after = refs[len(refs)-1]
-	}
-	if err != nil && ctx.Err() == nil {
-		o.log.Warn("lanes not read, trying again", "connector", ep.Name, "err", err)
-	}
-
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	defer o.wakeDispatcher()
-	ep.scanning = false
-	switch {
-	case ep.life != life:
-		ep.scan = time.Time{}
-	case err != nil:
-		ep.scan = o.now().Add(readPause)
-	default:
-		ep.scanned = true
-		ep.scan = o.now().Add(o.rescan())
-	}
-}
-
-// found notes lanes that have queued deliveries; false if the endpoint was
-// forgotten meanwhile, and what the scan says is old.
-func (o *Outbox) found(ep *endpoint, life int, refs []store.LaneRef) bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if ep.life != life {
-		return false
-	}
-	now := o.now()
-	for _, ref := range refs {
-		if ep.lanes[ref] != nil || !o.mine(ref.Account) {
-			continue
-		}
-		l := ep.lane(ref)
-		l.more = true
-		ep.place(l, now)
-	}
-	o.wakeDispatcher()
-	return true
 }

@@ -33,7 +33,8 @@ type Outbox struct {
 	rand    func() float64
 	epoch   uint64
 	shared  bool
-	lease   func(account string, epoch uint64) bool // Deps.Leased
+	lease   func(partition int, epoch uint64) bool // Deps.Leased
+	abroad  func(int, store.LaneRef)               // Deps.Elsewhere
 	metrics *metrics
 
 	dispatchWake chan struct{}
@@ -52,10 +53,9 @@ type Outbox struct {
 	loads     []*lane
 	loading   int
 	pending   []finished
-	gone      map[string]bool   // removed endpoints
-	owned     map[string]uint64 // while shared: the accounts in our charge, and their epochs
-	ceding    map[string]uint64 // the same of those that are being handed over
-	cancels   []string          // of these, those that got a delivery too late
+	gone      map[string]bool // removed endpoints
+	cancels   []string        // of these, those that got a delivery too late
+	owned     map[int]uint64  // while shared: the partitions in our charge, and their epochs
 
 	attempts sync.WaitGroup // connector calls
 	loops    sync.WaitGroup // everything else
@@ -79,7 +79,7 @@ func New(cfg Config, deps Deps) (*Outbox, error) {
 	o := &Outbox{
 		cfg: cfg, store: deps.Store, events: deps.Events,
 		log: deps.Logger.With("component", "deliver"), now: deps.Now, rand: deps.Rand, epoch: deps.Epoch,
-		shared: deps.Shared, lease: deps.Leased, owned: map[string]uint64{}, ceding: map[string]uint64{},
+		shared: deps.Shared, lease: deps.Leased, abroad: deps.Elsewhere, owned: map[int]uint64{},
 		dispatchWake: make(chan struct{}, 1), controlWake: make(chan struct{}, 1), flushWake: make(chan struct{}, 1),
 		endpoints: map[string]*endpoint{}, states: map[string]store.EndpointState{}, gone: map[string]bool{},
 	}
@@ -202,7 +202,10 @@ func (o *Outbox) AddEndpoint(e Endpoint) {
 	if e.Name == "" {
 		e.Name = e.ID
 	}
-	ep := &endpoint{Endpoint: e, lanes: map[store.LaneRef]*lane{}, breaker: breaker{probes: o.cfg.Probes}}
+	ep := &endpoint{
+		Endpoint: e, shared: o.shared, lanes: map[store.LaneRef]*lane{}, tops: map[store.LaneRef]uint64{},
+		breaker: breaker{probes: o.cfg.Probes},
+	}
 	ep.configure(e, o.cfg)
 	ep.metrics = o.metrics.endpoint(ep.ID)
 	if s, ok := o.states[e.ID]; ok {
@@ -230,9 +233,6 @@ func (o *Outbox) Enqueue(ds []store.Delivery, ev *sdk.Event) {
 }
 
 func (o *Outbox) enqueueLocked(d *store.Delivery, ev *sdk.Event, now time.Time) {
-	if !o.mine(d.Account) {
-		return // whoever owns the account now finds it in the store
-	}
 	ep := o.endpoints[d.Endpoint]
 	if ep == nil || ep.leaving {
 		// Unless it was removed, the store is read when the endpoint is added.
@@ -247,7 +247,14 @@ func (o *Outbox) enqueueLocked(d *store.Delivery, ev *sdk.Event, now time.Time) 
 		o.wakeController()
 		return
 	}
-	l := ep.lane(store.LaneRef{Endpoint: d.Endpoint, Account: d.Account, Chat: d.Chat})
+	ref := store.LaneRef{Endpoint: d.Endpoint, Account: d.Account, Chat: d.Chat}
+	if o.strangers(ref) {
+		return
+	}
+	l := ep.lane(ref)
+	if l.touched = ep.round; o.shared && ep.broken(l, d) {
+		l.more = true
+	}
 	switch {
 	case l.more:
 		// Those before it are still in the store: it is read after them.

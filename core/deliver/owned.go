@@ -4,21 +4,31 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/wildcathub/wildcat/core/store"
 )
 
-// Where several processes deliver from one database, an account's deliveries belong to the
-// process that owns the account. That keeps each chat's order without a message between
-// processes: who writes a delivery is who makes it.
+// Where several processes deliver from one database, each makes the deliveries of the
+// partitions that it holds, whoever writes them. A lane lies wholly in one partition, so that
+// its order is one process's affair; what others write into it is read from the store.
 
-// Own begins to deliver what waits for an account, under its lease's epoch.
-func (o *Outbox) Own(account string, epoch uint64) {
+// Own begins to deliver what waits in a partition, under its lease's epoch.
+func (o *Outbox) Own(partition int, epoch uint64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.owned[account] = epoch
+	o.owned[partition] = epoch
+	now := o.now()
 	for _, ep := range o.order {
+		for _, l := range ep.lanes {
+			if l.partition == partition { // something is under way from a time before
+				l.more = true
+				ep.place(l, now)
+			}
+		}
 		ep.scan = time.Time{} // its lanes were passed over until now
 		ep.scanned = false
 		ep.life++ // and may be in a scan that is under way
+		clear(ep.tops)
 	}
 	o.wakeDispatcher()
 }
@@ -26,41 +36,33 @@ func (o *Outbox) Own(account string, epoch uint64) {
 // Disown ends it: attempts under way are cancelled, which spends none, and their outcomes
 // written, so that a successor that begins after Disown returned repeats nothing. It waits
 // for that at most until ctx ends.
-func (o *Outbox) Disown(ctx context.Context, account string) error {
+func (o *Outbox) Disown(ctx context.Context, partition int) error {
 	o.mu.Lock()
-	if epoch, ok := o.owned[account]; ok {
-		o.ceding[account] = epoch
-		delete(o.owned, account)
-	}
+	delete(o.owned, partition)
 	o.mu.Unlock()
-	defer func() {
-		o.mu.Lock()
-		defer o.mu.Unlock()
-		delete(o.ceding, account)
-	}()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	for o.drop(account) > 0 {
+	for o.drop(partition) > 0 {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return fmt.Errorf("hand deliveries of %s over: %w", account, ctx.Err())
+			return fmt.Errorf("hand deliveries of partition %d over: %w", partition, ctx.Err())
 		}
 	}
 	return nil
 }
 
-// drop forgets an account's lanes, and says how many have something under way.
-func (o *Outbox) drop(account string) (busy int) {
+// drop forgets a partition's lanes, and says how many have something under way.
+func (o *Outbox) drop(partition int) (busy int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if _, again := o.owned[account]; again {
+	if _, again := o.owned[partition]; again {
 		return 0
 	}
 	now := o.now()
 	for _, ep := range o.order {
-		for ref, l := range ep.lanes {
-			if ref.Account != account {
+		for _, l := range ep.lanes {
+			if l.partition != partition {
 				continue
 			}
 			o.empty(l)
@@ -69,6 +71,7 @@ func (o *Outbox) drop(account string) (busy int) {
 			}
 			ep.place(l, now)
 		}
+		clear(ep.tops)
 	}
 	return busy
 }
@@ -92,33 +95,49 @@ func (o *Outbox) empty(l *lane) {
 	l.items, l.top, l.more = under, 0, false
 }
 
-// mine says whether an account's deliveries are ours to make. The caller holds mu.
-func (o *Outbox) mine(account string) bool {
-	epoch, owned := o.owned[account]
-	return owned && o.leased(account, epoch) || !o.shared
+// partitionOf is that of a lane.
+func partitionOf(ref store.LaneRef) int {
+	return store.Partition(store.ChatRef{Account: ref.Account, Chat: ref.Chat})
 }
 
-// fence is the epoch under which an account's outcomes are written. The caller holds mu.
-func (o *Outbox) fence(account string) uint64 {
+// mine says whether a partition's deliveries are ours to make. The caller holds mu.
+func (o *Outbox) mine(partition int) bool {
+	epoch, owned := o.owned[partition]
+	return owned && o.leased(partition, epoch) || !o.shared
+}
+
+// fence is the epoch under which the outcomes of what begins now are written. The caller holds mu.
+func (o *Outbox) fence(partition int) uint64 {
 	if !o.shared {
 		return o.epoch
 	}
-	if epoch, ok := o.owned[account]; ok {
-		return epoch
+	return o.owned[partition]
+}
+
+// leased says whether a partition may be acted for under an epoch. Between the end of a lease
+// and Disown another process may make the partition's deliveries.
+func (o *Outbox) leased(partition int, epoch uint64) bool {
+	return o.lease == nil || o.lease(partition, epoch)
+}
+
+// strangers says whether a lane, which has got a delivery, is another process's, and sees to it
+// that that one is told. The caller holds mu.
+func (o *Outbox) strangers(ref store.LaneRef) bool {
+	if !o.shared {
+		return false
 	}
-	return o.ceding[account]
+	p := partitionOf(ref)
+	if o.mine(p) {
+		return false
+	}
+	o.abroad(p, ref)
+	return true
 }
 
-// leased says whether an account may be acted for under an epoch. Between the end of a lease
-// and Disown another process may make the account's deliveries.
-func (o *Outbox) leased(account string, epoch uint64) bool {
-	return o.lease == nil || o.lease(account, epoch)
-}
-
-// strange empties a lane whose turn has come although its account is another's by now. The
+// strange empties a lane whose turn has come although its partition is another's by now. The
 // caller holds mu.
 func (o *Outbox) strange(ep *endpoint, l *lane, now time.Time) bool {
-	if o.mine(l.ref.Account) {
+	if o.mine(l.partition) {
 		return false
 	}
 	o.empty(l)
@@ -126,9 +145,27 @@ func (o *Outbox) strange(ep *endpoint, l *lane, now time.Time) bool {
 	return true
 }
 
-func (o *Outbox) rescan() time.Duration {
-	if o.shared {
-		return sharedRescan
+// broken says that the store may have deliveries of a lane between those that memory knows
+// and d: another process wrote them, and this one was not told.
+func (ep *endpoint) broken(l *lane, d *store.Delivery) bool {
+	top := l.top
+	if top == 0 {
+		top = ep.tops[l.ref]
 	}
-	return rescan
+	return d.Prev != top && d.Seq > top
+}
+
+// maxTops bounds how many lanes are remembered that memory has nothing else of.
+const maxTops = 16384
+
+// remember keeps how far a lane was known, so that its next delivery need not ask the store
+// whether there are others before it. The caller holds mu.
+func (ep *endpoint) remember(l *lane) {
+	if !ep.shared || l.top == 0 {
+		return
+	}
+	if len(ep.tops) >= maxTops {
+		clear(ep.tops)
+	}
+	ep.tops[l.ref] = l.top
 }

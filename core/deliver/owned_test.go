@@ -47,7 +47,7 @@ func (h half) Deliver(ctx context.Context, d sdk.Delivery) sdk.Result {
 	return sdk.Result{Status: sdk.OK}
 }
 
-func TestDeliveriesFollowTheirAccount(t *testing.T) {
+func TestDeliveriesFollowTheirPartition(t *testing.T) {
 	s := openStore(t, t.TempDir())
 	defer func() { require.NoError(t, s.Close()) }()
 	to := &sink{got: map[string][]uint64{}, by: map[string]int{}, slow: time.Millisecond}
@@ -63,7 +63,7 @@ func TestDeliveriesFollowTheirAccount(t *testing.T) {
 	for n := range each {
 		for chat := range chats {
 			ds, ev := appendAndSettle(t, s, chat, n, "wh_1")
-			a.Enqueue(ds, ev) // nobody owns the account yet: it stays in the store
+			a.Enqueue(ds, ev) // nobody has the partitions yet: it stays in the store
 		}
 	}
 	to.mu.Lock()
@@ -83,10 +83,14 @@ func TestDeliveriesFollowTheirAccount(t *testing.T) {
 	for round := 0; total() < chats*each; round++ {
 		epoch++
 		o := owners[round%2]
-		o.Own("shop", epoch)
+		for p := range store.Partitions {
+			o.Own(p, epoch)
+		}
 		target := min(total()+60, chats*each)
 		require.Eventually(t, func() bool { return total() >= target }, 20*time.Second, time.Millisecond)
-		require.NoError(t, o.Disown(t.Context(), "shop"))
+		for p := range store.Partitions {
+			require.NoError(t, o.Disown(t.Context(), p))
+		}
 	}
 	to.mu.Lock()
 	defer to.mu.Unlock()
@@ -124,12 +128,14 @@ func TestAnOutcomeThatComesAfterTheLeaseRanOutIsNotWritten(t *testing.T) {
 	leased.Store(true)
 	o, err := deliver.New(deliver.Config{}, deliver.Deps{
 		Store: s, Events: s, Shared: true,
-		Leased: func(account string, epoch uint64) bool { return account == "shop" && epoch == 3 && leased.Load() },
+		Leased: func(_ int, epoch uint64) bool { return epoch == 3 && leased.Load() },
 	})
 	require.NoError(t, err)
 	o.AddEndpoint(deliver.Endpoint{ID: "wh_1", Connector: c})
 	require.NoError(t, o.Start(t.Context()))
-	o.Own("shop", 3)
+	for p := range store.Partitions {
+		o.Own(p, 3)
+	}
 	var first []store.Delivery
 	for n := range 3 { // of one chat: one after the other
 		ds, ev := appendAndSettle(t, s, 1, n, "wh_1")

@@ -21,9 +21,12 @@ type endpoint struct {
 	window   int // the slow start's present bound
 	policy   policy
 	lanes    map[store.LaneRef]*lane
-	ready    []*lane
-	waiting  waiting
-	breaker  breaker
+	shared   bool
+	// tops is, while shared, how far lanes were known that memory has nothing else of.
+	tops    map[store.LaneRef]uint64
+	ready   []*lane
+	waiting waiting
+	breaker breaker
 
 	flying    int
 	unflushed int
@@ -49,7 +52,9 @@ type endpoint struct {
 	park     bool // move queued deliveries to parked once nothing is under way
 	scan     time.Time
 	scanning bool
-	scanned  bool // every lane that the store had is known
+	rescan   bool   // once more after the scan that is under way
+	round    uint64 // counts the scans
+	scanned  bool   // every lane that the store had is known
 	counts   counts
 	idle     chan struct{} // closed when nothing is under way, if someone waits
 
@@ -100,7 +105,10 @@ func (ep *endpoint) state() store.EndpointState {
 func (ep *endpoint) lane(ref store.LaneRef) *lane {
 	l := ep.lanes[ref]
 	if l == nil {
-		l = &lane{ref: ref, ep: ep, more: !ep.scanned}
+		l = &lane{ref: ref, ep: ep, more: !ep.scanned, touched: ep.round}
+		if ep.shared {
+			l.partition = partitionOf(ref)
+		}
 		ep.lanes[ref] = l
 	}
 	return l
@@ -131,6 +139,7 @@ func (ep *endpoint) place(l *lane, now time.Time) {
 	default:
 		ep.unwait(l)
 		if l.idle() {
+			ep.remember(l)
 			delete(ep.lanes, l.ref)
 		}
 	}
@@ -181,6 +190,7 @@ func (o *Outbox) forget(ep *endpoint) {
 	}
 	ep.life++
 	ep.lanes = map[store.LaneRef]*lane{}
+	clear(ep.tops)
 	ep.ready, ep.waiting, ep.scanned = nil, nil, false
 }
 

@@ -35,6 +35,33 @@ func CheckArrivals(got []Arrival, want []string) (repeated int, err error) {
 	return repeated, nil
 }
 
+// CheckFiles does the same for what several receivers got, who share the chats out among them:
+// each got its part in the order of each chat, and all of them together got what is wanted.
+func CheckFiles(files [][]Arrival, want []string) (repeated int, err error) {
+	first := map[string]bool{}
+	for i, got := range files {
+		if _, err := CheckArrivals(got, nil); err != nil {
+			return repeated, fmt.Errorf("receiver %d: %w", i+1, err)
+		}
+		for _, a := range got {
+			if first[a.ID] {
+				repeated++
+			}
+			first[a.ID] = true
+		}
+	}
+	var missing []string
+	for _, id := range want {
+		if !first[id] {
+			missing = append(missing, id)
+		}
+	}
+	if len(missing) > 0 {
+		return repeated, fmt.Errorf("%d of %d events did not arrive: %s", len(missing), len(want), some(missing))
+	}
+	return repeated, nil
+}
+
 // Answers is how often each answer is shown on a phone, and how many further copies came.
 type Answers struct {
 	Shown  map[string]int

@@ -128,8 +128,8 @@ var leaseFaults = map[string]fault{
 	},
 	"lease given back before the connection ends": {
 		file: "core/account/owner.go",
-		old:  "\to.hangUp()\n\to.cede()\n\to.release()\n",
-		new:  "\to.release()\n\ttime.Sleep(2 * time.Second)\n\to.hangUp()\n\to.cede()\n",
+		old:  "\to.hangUp()\n\to.release()\n",
+		new:  "\to.release()\n\ttime.Sleep(2 * time.Second)\n\to.hangUp()\n",
 	},
 	"acting goes on after the lease": { // which leaves it to the fences in the database
 		file: "core/account/tenure.go",

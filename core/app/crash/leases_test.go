@@ -8,12 +8,15 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/anishathalye/porcupine"
 	"github.com/stretchr/testify/require"
+
+	"github.com/wildcathub/wildcat/core/store"
 )
 
 // journal keeps of a hub's log what it says about leases and connections. One is a hub's life:
@@ -34,6 +37,40 @@ type line struct {
 	Epoch   uint64    `json:"epoch"`
 	Until   time.Time `json:"until"`
 	State   string    `json:"state"`
+	// A partition of deliveries has leases as an account has them, see flat.
+	Partition  *int  `json:"partition"`
+	Partitions []int `json:"partitions"`
+}
+
+// flat are the lines about what has a lease, one each: a partition is an account named
+// "partition/07".
+func (l line) flat() []line {
+	switch l.Msg {
+	case msgTaken, msgRenewed, msgGone, msgChanged:
+		return []line{l}
+	case msgPartTaken, msgPartGone:
+		if l.Partition == nil {
+			return nil
+		}
+		l.Partitions = []int{*l.Partition}
+	case msgPartsRenewed:
+	default:
+		return nil
+	}
+	one := line{Time: l.Time, Epoch: l.Epoch, Until: l.Until, Msg: map[string]string{
+		msgPartTaken: msgTaken, msgPartGone: msgGone, msgPartsRenewed: msgRenewed,
+	}[l.Msg]}
+	var out []line
+	for _, p := range l.Partitions {
+		one.Account = store.PartitionLease(p)
+		out = append(out, one)
+	}
+	return out
+}
+
+// ofAccounts leaves out what was said of partitions.
+func ofAccounts(lines []line) []line {
+	return slices.DeleteFunc(lines, func(l line) bool { return strings.HasPrefix(l.Account, store.PartitionLeases) })
 }
 
 // connects says that the process makes a connection, or has one.
@@ -46,20 +83,21 @@ const (
 	msgRenewed = "account's lease is renewed"
 	msgGone    = "account is let go"
 	msgChanged = "account changed"
+
+	msgPartTaken    = "partition is taken"
+	msgPartsRenewed = "partitions' leases are renewed"
+	msgPartGone     = "partition is let go"
 )
 
 // Write takes one line at a time.
 func (j *journal) Write(b []byte) (int, error) {
 	var l line
-	if bytes.Contains(b, []byte(`"account`)) && json.Unmarshal(b, &l) != nil {
+	if (bytes.Contains(b, []byte(`"account`)) || bytes.Contains(b, []byte(`"partition`))) && json.Unmarshal(b, &l) != nil {
 		l = line{}
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	switch l.Msg {
-	case msgTaken, msgRenewed, msgGone, msgChanged:
-		j.lines = append(j.lines, l)
-	}
+	j.lines = append(j.lines, l.flat()...)
 	if j.tail.Len() > 4<<20 {
 		j.tail.Reset()
 	}
@@ -90,15 +128,16 @@ func (j *journal) since(at time.Time) []line {
 
 // tenure is a time in which a process believed that it holds an account.
 type tenure struct {
-	life    int // which process
-	account string
+	life    int    // which process
+	account string // or the name of a partition's lease
 	epoch   uint64
 	// asked is when the lease was asked for: the process may have believed from then on. known
 	// is when it surely had it.
 	asked, known time.Time
-	// until is when it ceased to believe: it said so, it died, or the lease ran out by its own
-	// clock, whichever came first.
+	// until is when it ceased to believe: it said so (gone), it died, or the lease ran out by
+	// its own clock, whichever came first.
 	until time.Time
+	gone  bool
 }
 
 // slack is how exact the times are: leases are kept in whole milliseconds.
@@ -118,7 +157,7 @@ func tenures(lives []*journal, ttl time.Duration) ([]tenure, error) {
 				t.until = l.Until
 			case l.Msg == msgTaken:
 				if t != nil && t.until.After(l.Time) {
-					bad = fmt.Errorf("process %d took account %s twice", life, l.Account)
+					bad = fmt.Errorf("process %d took %s twice", life, l.Account)
 				}
 				if t != nil {
 					all = append(all, *t)
@@ -126,11 +165,14 @@ func tenures(lives []*journal, ttl time.Duration) ([]tenure, error) {
 				mine[l.Account] = &tenure{
 					life: life, account: l.Account, epoch: l.Epoch, asked: l.Until.Add(-ttl), known: l.Time, until: l.Until,
 				}
-			case t == nil || t.epoch != l.Epoch:
+			case t == nil || t.epoch != l.Epoch && l.Epoch != 0: // partitions are renewed together, whatever their epochs
+			case l.Msg == msgRenewed && t.gone: // what was renewed is told of later than what is let go
 			case l.Msg == msgRenewed:
 				t.until = l.Until
-			case l.Msg == msgGone && l.Time.Before(t.until):
-				t.until = l.Time
+			case l.Msg == msgGone:
+				if t.gone = true; l.Time.Before(t.until) {
+					t.until = l.Time
+				}
 			}
 		}
 		for _, t := range mine {
@@ -162,9 +204,9 @@ func checkTenures(lives []*journal, ttl time.Duration) ([]tenure, error) {
 		switch {
 		case a.account != b.account:
 		case b.epoch <= a.epoch:
-			return nil, fmt.Errorf("account %s: epoch %d was taken after epoch %d", a.account, b.epoch, a.epoch)
+			return nil, fmt.Errorf("%s: epoch %d was taken after epoch %d", a.account, b.epoch, a.epoch)
 		case a.until.Sub(b.asked) > slack:
-			return nil, fmt.Errorf("account %s: process %d held it until %s (epoch %d), and process %d from %s on (epoch %d)",
+			return nil, fmt.Errorf("%s: process %d held it until %s (epoch %d), and process %d from %s on (epoch %d)",
 				a.account, a.life, clock(a.until), a.epoch, b.life, clock(b.asked), b.epoch)
 		}
 	}
@@ -235,9 +277,9 @@ func checkWrites(all []tenure, rows []written, read time.Time) error {
 		switch porcupine.CheckOperationsTimeout(register(), ops, 10*time.Second) {
 		case porcupine.Ok:
 		case porcupine.Illegal:
-			return fmt.Errorf("account %s was written under a lease that another had taken over%s%s", account, late(all, rows), story(ops))
+			return fmt.Errorf("%s was written under a lease that another had taken over%s%s", account, late(all, rows), story(ops))
 		default:
-			return fmt.Errorf("account %s: no order of %d operations was found in time%s", account, len(ops), late(all, rows))
+			return fmt.Errorf("%s: no order of %d operations was found in time%s", account, len(ops), late(all, rows))
 		}
 	}
 	return nil
@@ -331,4 +373,19 @@ func TestTheLeaseCheckSeesWhatIsWrong(t *testing.T) {
 	require.ErrorContains(t, check(nil, life(t, taken(0, 1), taken(100, 2))), "twice")
 	require.ErrorContains(t, check([]written{write(4050, 1)}, life(t, taken(0, 1)), life(t, taken(4000, 2))), "another had taken over")
 	require.ErrorContains(t, check([]written{write(100, 3)}, life(t, taken(0, 1))), "another had taken over", "nobody took that epoch")
+
+	// The same of partitions, whose renewals are told together.
+	seven := 7
+	part := func(l line, msg string) line {
+		l.Msg, l.Account, l.Partition = msg, "", &seven
+		return l
+	}
+	both := line{Time: at(2005), Msg: msgPartsRenewed, Partitions: []int{3, 7}, Until: at(2000).Add(ttl)}
+	outcome := func(ms int, epoch uint64) []written {
+		return []written{{account: "partition/07", epoch: epoch, at: at(ms), what: "delivery"}}
+	}
+	mine, other := part(taken(0, 1), msgPartTaken), part(taken(4000, 2), msgPartTaken)
+	require.NoError(t, check(outcome(3500, 1), life(t, mine, both, part(gone(3900, 1), msgPartGone), both), life(t, other)))
+	require.ErrorContains(t, check(nil, life(t, mine, both), life(t, other)), "partition/07: process 0 held it until")
+	require.ErrorContains(t, check(outcome(4050, 1), life(t, mine), life(t, other)), "partition/07 was written under a lease that another had taken over")
 }

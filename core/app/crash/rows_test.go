@@ -16,6 +16,7 @@ import (
 	driver "go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
+	"github.com/wildcathub/wildcat/core/store"
 	"github.com/wildcathub/wildcat/core/store/mongo"
 )
 
@@ -82,6 +83,7 @@ func (d database) rows(ctx context.Context) (all []row, err error) {
 			ID        string    `bson:"_id"`
 			Account   string    `bson:"account"`
 			Chat      string    `bson:"chat"`
+			Partition int       `bson:"partition"`
 			Seq       int64     `bson:"seq"`
 			Epoch     int64     `bson:"epoch"`
 			Stage     int       `bson:"stage"`
@@ -94,6 +96,9 @@ func (d database) rows(ctx context.Context) (all []row, err error) {
 			return nil, err
 		}
 		for _, x := range docs {
+			if coll == "deliveries" {
+				x.Account = store.PartitionLease(x.Partition) // its lease stands behind the outcomes
+			}
 			at := latest(position(x.Pos, posDigits), position(x.Op, posDigits), x.DoneAt, x.UpdatedAt)
 			all = append(all, row{
 				coll: coll, id: x.ID, lane: x.Account + " " + x.Chat, seq: x.Seq,

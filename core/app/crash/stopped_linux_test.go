@@ -113,10 +113,10 @@ func (w *world) wake(ctx context.Context, sleeper, other *hub) error {
 	if err := scenario.Until(ctx, patience/4, func() error { return said(sleeper, awake, msgGone) }); err != nil {
 		return err
 	}
-	if err := errors.Join(w.ask(ctx, batch), w.verify(ctx), held(ctx, rest, w.accounts[0], other), w.stale(ctx, before)); err != nil {
+	if err := errors.Join(w.ask(ctx, batch), w.verify(ctx), held(ctx, rest, w.accounts[0], other), w.stale(ctx, before, sleeper, awake)); err != nil {
 		return err
 	}
-	for _, l := range sleeper.lives[len(sleeper.lives)-1].since(awake) {
+	for _, l := range ofAccounts(sleeper.lives[len(sleeper.lives)-1].since(awake)) {
 		if l.Msg == msgTaken || l.Msg == msgRenewed || l.connects() {
 			return fmt.Errorf("it acted for the account after it was woken: %+v", l)
 		}
@@ -167,7 +167,7 @@ func (w *world) answers(ctx context.Context, n int, within time.Duration) error 
 
 // said says that a hub's log does not have a message since a moment.
 func said(h *hub, since time.Time, msg string) error {
-	for _, l := range h.lives[len(h.lives)-1].since(since) {
+	for _, l := range ofAccounts(h.lives[len(h.lives)-1].since(since)) {
 		if l.Msg == msg {
 			return nil
 		}
@@ -175,35 +175,52 @@ func said(h *hub, since time.Time, msg string) error {
 	return errors.New("the hub did not say: " + msg)
 }
 
-// stale looks for what was written under an epoch that had been taken over by then.
-func (w *world) stale(ctx context.Context, before []row) error {
+// stale looks for what was written, since before was read, under a lease that the sleeper had
+// when it was stopped.
+func (w *world) stale(ctx context.Context, before []row, sleeper *hub, awake time.Time) error {
 	rows, err := w.database.rows(ctx)
 	if err != nil {
 		return err
 	}
-	all, err := tenures(w.lives(), w.lease)
+	lives := w.lives()
+	all, err := tenures(lives, w.lease)
 	if err != nil {
 		return err
 	}
-	newest := all[len(all)-1].epoch
+	type key struct {
+		account string
+		epoch   uint64
+	}
+	old := map[key]bool{}
+	for _, t := range all {
+		if lives[t.life] == sleeper.lives[len(sleeper.lives)-1] && t.asked.Before(awake) {
+			old[key{t.account, t.epoch}] = true
+		}
+	}
 	known := make(map[string]string, len(before))
 	for _, r := range before {
 		known[r.coll+r.id] = r.mark
 	}
-	old, fresh := 0, 0
+	count := map[string]int{} // by what wrote, and of what kind
 	for _, r := range rows {
+		kind := "account"
+		if r.coll == "deliveries" {
+			kind = "partition"
+		}
 		switch {
-		case r.epoch == newest:
-			fresh++
 		case r.epoch == 0:
+		case !old[key{r.account, r.epoch}]:
+			count["the new "+kind]++
 		case known[r.coll+r.id] != r.mark:
-			return fmt.Errorf("%s was written under epoch %d while epoch %d was another hub's", r.what, r.epoch, newest)
+			return fmt.Errorf("%s was written under epoch %d of %s after another hub had taken that over", r.what, r.epoch, r.account)
 		default:
-			old++
+			count["the old "+kind]++
 		}
 	}
-	if old == 0 || fresh == 0 {
-		return fmt.Errorf("%d rows of the old epoch and %d of the new one prove nothing", old, fresh)
+	for _, who := range []string{"the old account", "the new account", "the old partition", "the new partition"} {
+		if count[who] == 0 {
+			return fmt.Errorf("no row was written under %s's lease, which proves nothing: %v", who, count)
+		}
 	}
 	return nil
 }
