@@ -54,7 +54,7 @@ func AddPhone(t testing.TB, s *simulator.Server, number string) *simulator.Phone
 func OpenKeys(t testing.TB, path string) *sqlstore.Container {
 	t.Helper()
 	db, err := sqlstore.New(t.Context(), "sqlite", "file:"+path+
-		"?_pragma=foreign_keys(1)&_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_txlock=immediate", waLog.Noop)
+		"?_pragma=foreign_keys(1)&_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(OFF)&_txlock=immediate", waLog.Noop)
 	require.NoError(t, err)
 	return db
 }
