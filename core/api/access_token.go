@@ -109,7 +109,7 @@ var (
 	errKeyScope     = bad("scope must be admin, send or read", "invalid_scope")
 	errKeyAccounts  = bad("accounts must be a list of account ids: 1 to 64 letters, digits, _ or - each", "invalid_accounts")
 	errKeyExpiry    = bad("expiresIn must be a duration such as 720h, or expiresAt a time such as 2027-01-31T12:00:00Z, and not both", "invalid_expiry")
-	errKeysDisabled = &failure{status: http.StatusConflict, text: "auth.disabled is set, so that anybody could ask this: make keys with `wildcat keys create` on the database, or start the hub without it", code: "auth_disabled"}
+	errKeysDisabled = &failure{status: http.StatusConflict, text: "auth.disabled is set, so that anybody could ask this: start the hub without it, or stop it and use `wildcat keys` on its database (on MongoDB it need not stop)", code: "auth_disabled"}
 )
 
 func unauthorized(text string) *failure {

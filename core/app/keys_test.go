@@ -155,3 +155,15 @@ func TestKeysAreInForceOnAllHubs(t *testing.T) {
 	becomes(0, other, 401)
 	becomes(1, other, 401)
 }
+
+func TestTheDocumentOfKeysDoesWhatItSays(t *testing.T) {
+	port := freePorts(t, 1)[0]
+	script := "export PORT=" + port + "\nwildcat serve --sandbox 2>/dev/null &\n" +
+		"until curl -fsS localhost:3000/ping >/dev/null 2>&1; do sleep 0.05; done\n" +
+		strings.Join(blocksOf(t, filepath.Join("..", "..", "docs", "keys.md"), "sh"), "\n")
+	out := shell(t, t.TempDir(), binaries, strings.ReplaceAll(script, "localhost:3000", "127.0.0.1:"+port))
+	require.Contains(t, out, `"token":"wk_`)
+	require.Contains(t, out, "this API key has the scope send, and DELETE /accounts/:accountId needs admin")
+	require.Regexp(t, `crm +send +shop`, out)
+	require.Contains(t, out, "is revoked")
+}

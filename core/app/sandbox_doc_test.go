@@ -23,9 +23,11 @@ var (
 )
 
 // blocks are the code blocks of docs/sandbox.md in one language.
-func blocks(t *testing.T, language string) []string {
+func blocks(t *testing.T, language string) []string { return blocksOf(t, docPath, language) }
+
+func blocksOf(t *testing.T, path, language string) []string {
 	t.Helper()
-	text, err := os.ReadFile(docPath)
+	text, err := os.ReadFile(path)
 	require.NoError(t, err)
 	var out []string
 	for _, m := range fenced.FindAllStringSubmatch(string(text), -1) {

@@ -38,16 +38,23 @@ type rig struct {
 	store *flaky
 }
 
-// flaky is a database that may be away.
+// flaky is a database that may be away, or not answer at all.
 type flaky struct {
 	store.KV
 	away   atomic.Bool
+	hangs  atomic.Bool
+	asked  atomic.Int32
 	writes atomic.Int32
 }
 
 func (f *flaky) GetKV(ctx context.Context, namespace, key string) ([]byte, error) {
 	if f.away.Load() {
 		return nil, store.ErrAway
+	}
+	if f.hangs.Load() {
+		f.asked.Add(1)
+		<-ctx.Done()
+		return nil, ctx.Err()
 	}
 	return f.KV.GetKV(ctx, namespace, key)
 }
@@ -297,6 +304,17 @@ func TestHubsFollowOneAnother(t *testing.T) {
 	_, err = a.Delete(t.Context(), k.ID)
 	require.NoError(t, err)
 	require.Eventually(t, func() bool { return !known() }, 10*time.Second, time.Millisecond)
+}
+
+func TestStopWaitsForNoDatabase(t *testing.T) {
+	rig := newRig(t)
+	r := rig.ring(Config{Shared: true, Every: time.Millisecond})
+	r.Start()
+	rig.store.hangs.Store(true)
+	require.Eventually(t, func() bool { return rig.store.asked.Load() > 0 }, 10*time.Second, time.Millisecond)
+	begun := time.Now()
+	r.Stop(t.Context())
+	require.Less(t, time.Since(begun), ioTimeout/2)
 }
 
 func TestLastUseIsWrittenOnceAMinute(t *testing.T) {

@@ -66,9 +66,10 @@ type Ring struct {
 
 	used usage
 
-	quit chan struct{}
-	once sync.Once
-	done sync.WaitGroup
+	quit   chan struct{}
+	cancel context.CancelFunc // ends what Start began, with the call that it is in
+	once   sync.Once
+	done   sync.WaitGroup
 }
 
 const (
@@ -93,7 +94,7 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Ring, error) {
 	if cfg.Every <= 0 {
 		cfg.Every = defaultEvery
 	}
-	r := &Ring{cfg: cfg, deps: deps, log: deps.Logger.With("component", "keys"), used: newUsage(deps), quit: make(chan struct{})}
+	r := &Ring{cfg: cfg, deps: deps, log: deps.Logger.With("component", "keys"), used: newUsage(deps), quit: make(chan struct{}), cancel: func() {}}
 	if cfg.Admin != "" {
 		r.admin = &Key{ID: EnvironmentID, Name: "auth.admin_key", Scope: Admin, hash: sha256.Sum256([]byte(cfg.Admin))}
 	}

@@ -15,6 +15,9 @@ import (
 // usedEvery is how often the times of last use are written, at most.
 const usedEvery = time.Minute
 
+// lastFlush bounds the write when the hub stops.
+const lastFlush = time.Second
+
 // usage is when keys were last used: in memory, and now and then in the database. It is a
 // help for people who tidy up, and no record: what a crash loses is at most a minute.
 type usage struct {
@@ -109,6 +112,8 @@ func (u *usage) flush(ctx context.Context, exists func(id string) bool) (err err
 // ends it.
 func (r *Ring) Start() {
 	written := r.deps.Now()
+	base, cancel := context.WithCancel(context.Background())
+	r.cancel = cancel
 	r.done.Go(func() {
 		every := r.cfg.Every
 		if !r.cfg.Shared {
@@ -123,10 +128,10 @@ func (r *Ring) Start() {
 				return
 			case <-tick.C:
 			}
-			ctx, cancel := context.WithTimeout(context.Background(), ioTimeout)
+			ctx, cancel := context.WithTimeout(base, ioTimeout)
 			if r.cfg.Shared {
 				err := r.Refresh(ctx)
-				if err != nil && !away {
+				if err != nil && !away && base.Err() == nil {
 					r.log.Warn("API keys were not looked at: those that were known go on", "err", err)
 				}
 				away = err != nil
@@ -148,11 +153,15 @@ func (r *Ring) flush(ctx context.Context) error {
 	return err
 }
 
-// Stop writes when keys were used, and waits for what Start began. Safe without it, and twice.
+// Stop ends what Start began, and writes when keys were used, if the database takes it at once:
+// other parts have more to write while the hub stops. Safe without Start, and twice.
 func (r *Ring) Stop(ctx context.Context) {
 	r.once.Do(func() {
 		close(r.quit)
+		r.cancel()
 		r.done.Wait()
+		ctx, cancel := context.WithTimeout(ctx, lastFlush)
+		defer cancel()
 		_ = r.flush(ctx) // logged
 	})
 }

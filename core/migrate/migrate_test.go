@@ -20,6 +20,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/wildcathub/wildcat/core/devices"
+	"github.com/wildcathub/wildcat/core/keys"
 	"github.com/wildcathub/wildcat/core/store"
 	"github.com/wildcathub/wildcat/core/store/mongo"
 	"github.com/wildcathub/wildcat/core/store/storetest"
@@ -146,6 +147,22 @@ func TestThereAndBackIsTheSame(t *testing.T) {
 	for _, s := range []*Side{a, b, c} {
 		require.NoError(t, Check(t.Context(), s.Store))
 	}
+}
+
+func TestAPIKeysAreMoved(t *testing.T) {
+	a, b := open(t, file(t)), open(t, server(t))
+	fill(t, a)
+	ring, err := keys.New(t.Context(), keys.Config{Loopback: true}, keys.Deps{Store: a.Store})
+	require.NoError(t, err)
+	k, token, err := ring.Create(t.Context(), keys.Request{Name: "boss", Scope: keys.Admin})
+	require.NoError(t, err)
+	_, err = Run(t.Context(), a, b, Options{})
+	require.NoError(t, err)
+	ring, err = keys.New(t.Context(), keys.Config{Shared: true}, keys.Deps{Store: b.Store})
+	require.NoError(t, err)
+	got, err := ring.Check(token)
+	require.NoError(t, err)
+	require.Equal(t, k, got)
 }
 
 func TestAHubGoesOnWithMovedKeysUnderItsFirstLease(t *testing.T) {
