@@ -16,6 +16,9 @@ type row struct {
 type library struct {
 	env     *glua.LTable // of Go functions; empty
 	globals map[string]glua.LValue
+	// base is the metatable of a state's own globals, which falls back to globals: a table
+	// of all of them for each state would be a quarter of what a state costs.
+	base *glua.LTable
 	// strings is the metatable of strings; private, so that no rule can change what
 	// ("x"):upper() means.
 	strings *glua.LTable
@@ -50,6 +53,14 @@ func newLibrary() *library {
 	lib.globals["time"] = lib.proxy(lib.module(timeRows()))
 	lib.globals["log"] = lib.proxy(lib.module(logRows()))
 	lib.globals["wildcat"] = lib.proxy(lib.module(wildcatRows()))
+
+	all := emptyTable()
+	for name, v := range lib.globals {
+		all.RawSetString(name, v)
+	}
+	lib.base = emptyTable()
+	lib.base.RawSetString("__index", all)
+	lib.base.RawSetString("__metatable", glua.LFalse)
 
 	for _, r := range messageRows() {
 		lib.methods[r.name] = lib.function(r.fn)

@@ -82,10 +82,8 @@ func (sc *script) newState(ctx context.Context) (*state, []Problem) {
 // globals gives the state its global variables: an empty table in front of the real
 // one, so that every write is seen. freeze makes them read-only.
 func (sc *script) globals(l *glua.LState) (freeze func()) {
-	inner := emptyTable()
-	for name, v := range sc.lib.globals {
-		inner.RawSetString(name, v)
-	}
+	inner := l.CreateTable(0, 1) // the file's own; most have none
+	inner.Metatable = sc.lib.base
 	frozen := false
 	meta := emptyTable()
 	meta.RawSetString("__index", inner)
