@@ -29,7 +29,9 @@ type access string
 
 const (
 	// anyone needs no key. What such a route tells must be worth nothing.
-	anyone    access = "anyone"
+	anyone access = "anyone"
+	// onlyHubs: no key is of use; another hub on the same database has to vouch for it.
+	onlyHubs  access = "hub"
 	needRead         = access(keys.Read)
 	needSend         = access(keys.Send)
 	needAdmin        = access(keys.Admin)
@@ -94,6 +96,18 @@ func (s *Server) admit(r route) gin.HandlerFunc {
 	})
 }
 
+// judgeHub lets in other hubs.
+func (s *Server) judgeHub(c *gin.Context) (caller, error) {
+	if s.deps.Peers == nil {
+		return caller{}, errNoHub
+	}
+	vouched, err := s.deps.Peers.Vouched(c.Request)
+	if err == nil && !vouched {
+		err = errNoHub
+	}
+	return caller{trusted: vouched, vouched: vouched}, err
+}
+
 // judge finds out who makes a request, and whether they may.
 func (s *Server) judge(c *gin.Context, r route) (caller, error) {
 	if r.concern == heldAccount && s.deps.Peers != nil {
@@ -101,6 +115,9 @@ func (s *Server) judge(c *gin.Context, r route) (caller, error) {
 		if err != nil || vouched {
 			return caller{trusted: true, vouched: vouched}, err
 		}
+	}
+	if r.access == onlyHubs {
+		return s.judgeHub(c)
 	}
 	open, token := s.deps.Keys.Mode() != keys.Needed, presented(c.Request.Header)
 	if r.access == anyone {

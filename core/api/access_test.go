@@ -46,12 +46,12 @@ func requestOf(row route, path, account string) (request, body string) {
 // scope, for none, and for one that is limited to accounts.
 func TestEveryRowLetsInWhomItSays(t *testing.T) {
 	for _, row := range newRig(t).server.routes() {
-		require.Contains(t, []access{anyone, needRead, needSend, needAdmin}, row.access, row.path)
+		require.Contains(t, []access{anyone, onlyHubs, needRead, needSend, needAdmin}, row.access, row.path)
 		require.Contains(t, []concern{noAccount, thisAccount, heldAccount, itsAccounts, allAccounts}, row.concern, row.path)
 		hasAccount := strings.Contains(row.path, ":accountId")
 		require.Equal(t, hasAccount, row.concern == thisAccount || row.concern == heldAccount, "%s: who is kept to the account of the path", row.path)
 		if row.method != http.MethodGet {
-			require.Contains(t, []access{needSend, needAdmin}, row.access, "%s %s writes", row.method, row.path)
+			require.Contains(t, []access{onlyHubs, needSend, needAdmin}, row.access, "%s %s writes", row.method, row.path)
 		}
 		for _, path := range row.paths() {
 			code := func(account string, headers ...string) int {
@@ -75,6 +75,11 @@ func TestEveryRowLetsInWhomItSays(t *testing.T) {
 			if row.access == anyone {
 				require.Less(t, code("shop"), 300, name)
 				require.Less(t, code("shop", "read other"), 300, name)
+				continue
+			}
+			if row.access == onlyHubs {
+				require.Equal(t, 403, code("shop"), name)
+				require.Equal(t, 403, code("shop", "admin"), name)
 				continue
 			}
 			require.Equal(t, 401, code("shop"), name)
@@ -295,7 +300,7 @@ func TestWhatAnotherHubVouchesForNeedsNoKeyAndNothingElseDoes(t *testing.T) {
 		case row.concern == heldAccount:
 			require.NotEqual(t, 401, code, request)
 			r.accounts = newWorld().accounts
-		case row.access != anyone:
+		case row.access != anyone && row.access != onlyHubs:
 			require.Equal(t, 401, code, request)
 		}
 	}

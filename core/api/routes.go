@@ -56,7 +56,7 @@ func (s *Server) routes() []route {
 		{http.MethodPost, "/v1/rules/reload", extra, needAdmin, allAccounts, s.reloadRules},
 		{http.MethodPost, "/v1/rules/rollback", extra, needAdmin, allAccounts, s.rollbackRules},
 		{http.MethodGet, "/v1/hubs", extra, needRead, allAccounts, s.listHubs},
-		{http.MethodPost, NudgePath, extra, anyone, noAccount, s.nudged}, // which lets in hubs only
+		{http.MethodPost, NudgePath, extra, onlyHubs, noAccount, s.nudged},
 		{http.MethodGet, "/v1/openapi.yaml", extra, needRead, noAccount, s.openAPI},
 
 		{http.MethodPost, "/v1/keys", extra, needAdmin, allAccounts, s.createKey},
