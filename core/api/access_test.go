@@ -126,6 +126,9 @@ func TestWithoutAnyKeyALoopbackAddressIsOpenAndTheFirstKeyClosesIt(t *testing.T)
 	require.Equal(t, 401, rec.Code)
 	require.Equal(t, `Bearer realm="wildcat"`, rec.Header().Get("WWW-Authenticate"))
 	require.JSONEq(t, `{"ok":false,"code":"unauthorized","error":"this request needs an API key: send it as Authorization: Bearer …, or as X-API-Key"}`, rec.Body.String())
+	for _, request := range []string{"HEAD /accounts", "GET /accounts/", "GET /v1/accounts", "HEAD /v1/accounts/"} {
+		require.Equal(t, 401, r.do(request, "").Code, request)
+	}
 	rec = r.do("GET /accounts", "", "X-API-Key: wk_"+made.Key.ID+"_"+strings.Repeat("0", 43))
 	require.Equal(t, 401, rec.Code)
 	require.Equal(t, `Bearer realm="wildcat", error="invalid_token"`, rec.Header().Get("WWW-Authenticate"))
@@ -145,7 +148,7 @@ func TestWithoutAnyKeyALoopbackAddressIsOpenAndTheFirstKeyClosesIt(t *testing.T)
 	require.Equal(t, 404, r.do("DELETE /v1/keys/"+made.Key.ID, "").Code)
 
 	exposed := r.do("GET /metrics", "").Body.String()
-	for _, line := range []string{`result="missing"} 2`, `result="wrong"} 1`, `result="expired"} 0`} {
+	for _, line := range []string{`result="missing"} 6`, `result="wrong"} 1`, `result="expired"} 0`} {
 		require.Contains(t, exposed, `wildcat_api_auth_total{`+line)
 	}
 	require.NotContains(t, r.logs.String(), made.Token[16:])
@@ -232,8 +235,19 @@ func TestRefusalsAreLoggedNowAndThen(t *testing.T) {
 	require.NotContains(t, r.logs.String(), "hunter2")
 }
 
+// Of the rows whose handlers keep to the caller's accounts by themselves, each is tried below.
 func TestALimitedKeySeesItsAccountsOnly(t *testing.T) {
 	r := newRig(t)
+	var filtered []string
+	for _, row := range r.server.routes() {
+		if row.concern == itsAccounts {
+			filtered = append(filtered, row.method+" "+row.path)
+		}
+	}
+	require.Equal(t, []string{
+		"GET /accounts", "GET /messages", "GET /media", "GET /media/:id", "POST /webhooks", "GET /webhooks", "DELETE /webhooks/:id",
+		"GET /v1/events/:id/trace", "GET /v1/deliveries", "POST /v1/deliveries/:id/replay",
+	}, filtered, "a new one needs its lines here")
 	mine := r.make1(t, keys.Request{Scope: keys.Admin, Accounts: []string{"new", "old"}})
 	require.Equal(t, 2, strings.Count(r.do("GET /accounts", "", mine).Body.String(), `"_id"`))
 	require.NotContains(t, r.do("GET /accounts", "", mine).Body.String(), "shop")

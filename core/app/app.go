@@ -199,7 +199,7 @@ func (a *App) Start(ctx context.Context) error {
 			return err
 		}
 	}
-	a.log.Info("started", "address", a.URL(), "network", string(a.cfg.WhatsApp.Network), "version", a.deps.Version)
+	a.log.Info("started", "address", a.URL(), "network", string(a.cfg.WhatsApp.Network), "version", a.deps.Version, "keys", a.keys.Mode().String())
 	return nil
 }
 

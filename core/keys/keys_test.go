@@ -135,6 +135,7 @@ func TestScopesIncludeThoseBelow(t *testing.T) {
 func TestWhoNeedsAKey(t *testing.T) {
 	rig := newRig(t)
 	local, open, off := rig.ring(Config{Loopback: true}), rig.ring(Config{}), rig.ring(Config{Disabled: true})
+	require.Equal(t, "open needed disabled", fmt.Sprint(local.Mode(), " ", open.Mode(), " ", off.Mode()))
 	require.Equal(t, Open, local.Mode())
 	require.Equal(t, Needed, open.Mode(), "nothing opens it to other machines")
 	require.Equal(t, Disabled, off.Mode())

@@ -52,6 +52,17 @@ const (
 	Disabled
 )
 
+// String is a word for the log.
+func (m Mode) String() string {
+	switch m {
+	case Open:
+		return "open"
+	case Disabled:
+		return "disabled"
+	}
+	return "needed"
+}
+
 // Ring holds the keys in memory. It answers from there: an outage of the database neither
 // slows requests down nor locks anybody out, and keys that were known go on until it is back.
 type Ring struct {
