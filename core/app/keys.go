@@ -30,7 +30,8 @@ func (a *App) openKeys(ctx context.Context) (err error) {
 
 func ringConfig(cfg *config.Config, shared bool) keys.Config {
 	return keys.Config{
-		Disabled: cfg.Auth.Disabled, Loopback: config.Loopback(cfg.Server.Host), Admin: cfg.Auth.AdminKey.Reveal(), Shared: shared,
+		Disabled: cfg.Auth.Disabled, Loopback: config.Loopback(cfg.Server.Host), Proxied: len(cfg.Server.AllowHosts) > 0,
+		Admin: cfg.Auth.AdminKey.Reveal(), Shared: shared,
 	}
 }
 

@@ -212,6 +212,7 @@ func TestTheLastKeyThatCanMakeOthersStays(t *testing.T) {
 		last string
 	}{
 		"on this machine":               {Config{Loopback: true}, ""},
+		"behind a proxy":                {Config{Loopback: true, Proxied: true}, "last_admin_key"},
 		"among other hubs":              {Config{Loopback: true, Shared: true}, "last_admin_key"},
 		"reached from other machines":   {Config{}, "last_admin_key"},
 		"with a key in the environment": {Config{Admin: strings.Repeat("k", 32)}, ""},

@@ -86,6 +86,8 @@ func (r *Ring) mayDelete(left []Key) error {
 		return against("last_admin_key", "this is the last admin key that is for all accounts and does not expire, and nobody could administer the other keys: "+make1+", or delete the others before it")
 	case !r.cfg.Loopback:
 		return against("last_admin_key", "this is the last key, and the address can be reached from other machines: without a key the hub would refuse every request, and not start again: "+make1)
+	case r.cfg.Proxied:
+		return against("last_admin_key", "this is the last key, and a proxy (server.allow_hosts) may pass on requests of other machines, to which the API would be open: "+make1)
 	case r.cfg.Shared:
 		return against("last_admin_key", "this is the last key, and other hubs may share the database: one that other machines can reach would refuse every request: "+make1)
 	}

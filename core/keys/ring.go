@@ -23,6 +23,8 @@ type Config struct {
 	Disabled bool
 	// Loopback: only this machine can ask, and nobody needs a key as long as there is none.
 	Loopback bool
+	// Proxied: others may ask through a proxy on this machine.
+	Proxied bool
 	// Admin is a key that is configured, with the scope admin; "" if there is none.
 	Admin string
 	// Shared: other processes may change the keys. They are followed after Start.
