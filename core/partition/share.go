@@ -128,7 +128,7 @@ func (v *view) plan(self string) (take, give int) {
 		}
 	}
 	give = len(v.mine) - most
-	if give == 0 && len(v.mine) > least+1 {
+	if give == 0 && len(v.mine) > least+1 && counts[""] == 0 { // else who has fewest takes what is free
 		give = 1
 	}
 	return 0, give
