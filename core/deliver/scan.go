@@ -145,8 +145,10 @@ func (o *Outbox) foundIn(ep *endpoint, life int, lanes []store.LaneState) bool {
 			l = ep.lane(s.LaneRef)
 			l.more = true
 		case l.more:
+			o.topUp(l)
 		case s.Last > l.top:
 			l.more = true
+			o.topUp(l)
 		case l.touched < ep.round && l.quiet() && (s.Queued != len(l.items) || s.Last != l.items[len(l.items)-1].seq):
 			o.renew(l)
 			l.more = true
@@ -162,10 +164,19 @@ func (o *Outbox) foundIn(ep *endpoint, life int, lanes []store.LaneState) bool {
 // deleted by another process, or their deliveries were cancelled. The caller holds mu.
 func (o *Outbox) unlisted(ep *endpoint, round uint64, now time.Time) {
 	for _, l := range ep.lanes {
-		if l.listed < round && l.touched < round && !l.more && l.quiet() {
+		if l.listed < round && l.touched < round && l.quiet() {
 			o.renew(l)
+			l.more = false
 			ep.place(l, now)
 		}
+	}
+}
+
+// topUp reads a lane's next deliveries if there is room, though its head may be waiting: what
+// memory has then is all there is, and can be compared with what the next scan says.
+func (o *Outbox) topUp(l *lane) {
+	if l.fresh() <= laneLow {
+		o.refill(l)
 	}
 }
 
