@@ -32,12 +32,13 @@ type cluster struct {
 
 	mu     sync.Mutex
 	owners map[string]string // by account: who was told that it owns it, and not yet that it lost it
+	epochs map[string]uint64
 	twice  []string
 }
 
 func newCluster(t *testing.T) *cluster {
 	t.Helper()
-	c := &cluster{t: t, sim: newSimulator(t, "", "127.0.0.1:0"), owners: map[string]string{}}
+	c := &cluster{t: t, sim: newSimulator(t, "", "127.0.0.1:0"), owners: map[string]string{}, epochs: map[string]uint64{}}
 	dir := t.TempDir()
 	records, err := sqlite.Open(t.Context(), sqlite.Config{Dir: dir}, sqlite.Deps{})
 	require.NoError(t, err)
@@ -75,13 +76,14 @@ func (c *cluster) join(name string) *account.Manager {
 		Intake: func(string, uint64) whatsapp.Handler {
 			return func(context.Context, *sdk.Event) error { return nil }
 		},
-		Owned: func(_ context.Context, id string, _ uint64) error {
+		Owned: func(_ context.Context, id string, epoch uint64) error {
 			c.mu.Lock()
 			defer c.mu.Unlock()
-			if other, taken := c.owners[id]; taken {
+			// A hub that makes an account while it looks for free ones is told twice of one lease.
+			if other, taken := c.owners[id]; taken && (other != name || c.epochs[id] != epoch) {
 				c.twice = append(c.twice, fmt.Sprintf("%s: %s while %s", id, name, other))
 			}
-			c.owners[id] = name
+			c.owners[id], c.epochs[id] = name, epoch
 			return nil
 		},
 		Lost: func(id string) {
