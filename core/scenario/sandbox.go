@@ -234,19 +234,32 @@ func WaitConnected(ctx context.Context, h *Hub, account string) error {
 // Holder is the URL of the hub that holds an account, of those that share the database; ""
 // for none.
 func (h *Hub) Holder(ctx context.Context, account string) (string, error) {
-	var out struct {
-		Hubs []struct {
-			URL      string   `json:"url"`
-			Accounts []string `json:"accounts"`
-		} `json:"hubs"`
-	}
-	if err := h.do(ctx, http.MethodGet, "/v1/hubs", nil, &out); err != nil {
+	list, err := h.Hubs(ctx)
+	if err != nil {
 		return "", err
 	}
-	for _, hub := range out.Hubs {
+	for _, hub := range list {
 		if slices.Contains(hub.Accounts, account) {
 			return hub.URL, nil
 		}
 	}
 	return "", nil
+}
+
+// Holding is a hub of those that share the database, and what it holds.
+type Holding struct {
+	URL        string   `json:"url"`
+	Accounts   []string `json:"accounts"`
+	Partitions []int    `json:"partitions"`
+}
+
+// Hubs are the hubs that share the database.
+func (h *Hub) Hubs(ctx context.Context) ([]Holding, error) {
+	var out struct {
+		Hubs []Holding `json:"hubs"`
+	}
+	if err := h.do(ctx, http.MethodGet, "/v1/hubs", nil, &out); err != nil {
+		return nil, err
+	}
+	return out.Hubs, nil
 }

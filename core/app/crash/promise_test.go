@@ -74,7 +74,7 @@ func (w *world) checkAnswers(ctx context.Context, hub *scenario.Hub, event map[s
 	for i, q := range w.asked {
 		want[i] = "pong " + q.text
 	}
-	phones, err := w.phones(ctx)
+	phones, err := w.received(ctx)
 	if err != nil {
 		return err
 	}
@@ -99,10 +99,10 @@ func (w *world) checkAnswers(ctx context.Context, hub *scenario.Hub, event map[s
 	return nil
 }
 
-// phones is what the strangers' phones show.
-func (w *world) phones(ctx context.Context) ([][]scenario.Received, error) {
+// received is what the strangers' phones show.
+func (w *world) received(ctx context.Context) ([][]scenario.Received, error) {
 	var phones [][]scenario.Received
-	for i := range strangers {
+	for i := range w.phones {
 		got, err := w.sandbox.Received(ctx, stranger(i))
 		if err != nil {
 			return nil, err
@@ -114,6 +114,6 @@ func (w *world) phones(ctx context.Context) ([][]scenario.Received, error) {
 
 // answered counts the answers on the phones.
 func (w *world) answered(ctx context.Context) (int, error) {
-	phones, err := w.phones(ctx)
+	phones, err := w.received(ctx)
 	return len(scenario.CountAnswers(phones...).Shown), err
 }

@@ -1,6 +1,7 @@
 package crash
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,6 +26,7 @@ type world struct {
 	exe      string
 	database database
 	lease    time.Duration // of several hubs
+	phones   int           // of strangers
 	log      string        // the crash points that were hit
 	hubs     []*hub
 	accounts []string
@@ -58,10 +60,11 @@ type place struct {
 	hubs     int
 	accounts int
 	lease    time.Duration
+	phones   int // of strangers; 0 is a handful
 }
 
 func newWorld(ctx context.Context, t *testing.T, p programs, at place) (*world, error) {
-	w := &world{dir: t.TempDir(), exe: p.exe, database: at.database, lease: at.lease}
+	w := &world{dir: t.TempDir(), exe: p.exe, database: at.database, lease: at.lease, phones: cmp.Or(at.phones, strangers)}
 	w.log = filepath.Join(w.dir, "crashes")
 	var err error
 	if w.process, err = scenario.StartProcess(ctx, scenario.Command{
@@ -85,7 +88,7 @@ func newWorld(ctx context.Context, t *testing.T, p programs, at place) (*world, 
 		}
 	}
 	t.Cleanup(w.kill)
-	for i := range strangers {
+	for i := range w.phones {
 		if err := w.sandbox.AddPhone(ctx, stranger(i), "Stranger"); err != nil {
 			return nil, err
 		}
@@ -226,7 +229,7 @@ func (w *world) lives() []*journal {
 func (w *world) ask(ctx context.Context, n int) error {
 	list := make([]scenario.Outgoing, n)
 	for i := range list {
-		from := len(w.asked) % strangers
+		from := len(w.asked) % w.phones
 		q := question{text: fmt.Sprintf("q%05d", len(w.asked)), from: from, account: from % len(w.accounts)}
 		w.asked = append(w.asked, q)
 		list[i] = scenario.Outgoing{From: stranger(q.from), To: number(q.account), Text: "!ping " + q.text}
