@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/http/httptrace"
 	"net/http/httputil"
 	"net/url"
+	"strings"
+	"sync/atomic"
 
 	"github.com/gin-gonic/gin"
 
@@ -90,6 +93,8 @@ func (s *Server) passOn(c *gin.Context, peer Hub) error {
 	if err != nil {
 		return errPeer.because(err)
 	}
+	var arrived atomic.Bool // perhaps: the other hub may do what it was asked
+	ctx := httptrace.WithClientTrace(c.Request.Context(), &httptrace.ClientTrace{WroteHeaders: func() { arrived.Store(true) }})
 	proxy := httputil.ReverseProxy{
 		Transport: s.deps.Peers.Transport(),
 		Rewrite: func(r *httputil.ProxyRequest) {
@@ -111,8 +116,28 @@ func (s *Server) passOn(c *gin.Context, peer Hub) error {
 			}
 			return nil
 		},
-		ErrorHandler: func(_ http.ResponseWriter, _ *http.Request, err error) { s.fail(c, errPeer.because(err)) },
+		ErrorHandler: func(_ http.ResponseWriter, _ *http.Request, err error) {
+			s.fail(c, s.unanswered(c, err, arrived.Load() && !errors.Is(err, errDistrusted)))
+		},
 	}
-	proxy.ServeHTTP(c.Writer, c.Request)
+	proxy.ServeHTTP(c.Writer, c.Request.WithContext(ctx))
 	return nil
+}
+
+// unanswered is what a client gets for a request that another hub has not answered. A message
+// that may have arrived there may be sent, and a client that tries again would send it twice;
+// whatever else is passed on can be asked for again.
+func (s *Server) unanswered(c *gin.Context, err error, arrived bool) error {
+	left := c.Request.Context().Err() != nil // the client, whom nobody answers any more
+	switch {
+	case errors.As(err, new(*http.MaxBytesError)):
+		return err
+	case arrived && strings.HasSuffix(c.FullPath(), sendPath) && left:
+		return errUncertain
+	case arrived && strings.HasSuffix(c.FullPath(), sendPath):
+		return errUncertain.because(err)
+	case left:
+		return errClientClosed
+	}
+	return errPeer.because(err)
 }

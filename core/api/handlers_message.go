@@ -15,6 +15,9 @@ import (
 	"github.com/wildcathub/wildcat/core/store"
 )
 
+// sendPath is how the path ends at which texts are sent.
+const sendPath = "/message/send"
+
 // maxText is the longest text, in characters.
 const maxText = 65_536
 

@@ -35,7 +35,7 @@ func (s *Server) routes() []route {
 		{http.MethodPost, "/accounts/:accountId/connect", contract, needAdmin, heldAccount, s.connectAccount},
 		{http.MethodPost, "/accounts/:accountId/disconnect", contract, needAdmin, heldAccount, s.disconnectAccount},
 		{http.MethodPost, "/accounts/:accountId/logout", contract, needAdmin, heldAccount, s.logoutAccount},
-		{http.MethodPost, "/accounts/:accountId/message/send", contract, needSend, heldAccount, s.sendText},
+		{http.MethodPost, "/accounts/:accountId" + sendPath, contract, needSend, heldAccount, s.sendText},
 		{http.MethodGet, "/accounts/:accountId/messages/:messageId", contract, needRead, thisAccount, s.getMessage},
 		{http.MethodGet, "/accounts/:accountId/messages/:messageId/media", contract, needRead, thisAccount, s.getMessageMedia},
 		{http.MethodGet, "/accounts/:accountId/chats", contract, needRead, thisAccount, s.listChats},
