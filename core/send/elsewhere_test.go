@@ -184,7 +184,7 @@ func TestACallerWhoseTimeIsUpIsToldWhatHasBecomeOfItsMessage(t *testing.T) {
 	stop := f.run(w)
 	f.until(snd.ID, store.SendSent)
 	stop()
-	got, err := f.queue.abandon(t.Context(), snd.ID)
+	got, err := f.queue.abandon(t.Context(), snd)
 	require.NoError(t, err)
 	require.Equal(t, snd.WAID, got.MessageID)
 	require.False(t, got.At.IsZero())

@@ -91,6 +91,8 @@ type Queue struct {
 	mu      sync.Mutex
 	wake    map[string]chan struct{}
 	waiters map[string][]chan struct{}
+	// disowned are messages without a key whose callers were answered before anything was known.
+	disowned []string
 }
 
 // New builds a queue; nothing runs before Run.

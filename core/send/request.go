@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -111,6 +112,9 @@ func (q *Queue) enqueue(ctx context.Context, r Request, epoch uint64) (store.Sen
 		return sameRequest(old, hash)
 	}
 	if err != nil {
+		if r.Key == "" {
+			q.disown(snd.ID) // it may be stored all the same, and its caller will ask again
+		}
 		return store.Send{}, fmt.Errorf("store message to send: %w", err)
 	}
 	q.Wake(r.Account)
@@ -140,14 +144,19 @@ func (q *Queue) Send(ctx context.Context, r Request) (Result, error) {
 		got, err := q.look(context.WithoutCancel(ctx), snd.ID)
 		if err != nil || got.settled {
 			cancel()
+		}
+		switch {
+		case got.settled:
 			return got.result, err
+		case err != nil:
+			return q.unread(snd, err)
 		}
 		select {
 		case <-done:
 		case <-again:
 		case <-ctx.Done():
 			cancel()
-			return q.abandon(context.WithoutCancel(ctx), snd.ID)
+			return q.abandon(context.WithoutCancel(ctx), snd)
 		}
 		cancel()
 	}
@@ -190,6 +199,7 @@ func (q *Queue) look(ctx context.Context, id string) (outcome, error) {
 			if err := q.withdraw(ctx, snd); errors.Is(err, store.ErrStale) {
 				continue
 			} else if err != nil {
+				got.settled = false
 				return got, err
 			}
 			return got, ErrElsewhere
@@ -204,12 +214,14 @@ func (q *Queue) look(ctx context.Context, id string) (outcome, error) {
 const moveTries = 5
 
 // abandon withdraws a message that nobody waits for or could ask about again.
-func (q *Queue) abandon(ctx context.Context, id string) (Result, error) {
-	var got outcome
+func (q *Queue) abandon(ctx context.Context, snd store.Send) (Result, error) {
 	for range moveTries {
-		var err error
-		if got, err = q.look(ctx, id); err != nil || got.settled {
+		got, err := q.look(ctx, snd.ID)
+		switch {
+		case got.settled:
 			return got.result, err
+		case err != nil:
+			return q.unread(snd, err)
 		}
 		if got.send.Repeat || got.send.State != store.SendQueued {
 			break
@@ -217,10 +229,44 @@ func (q *Queue) abandon(ctx context.Context, id string) (Result, error) {
 		if err = q.withdraw(ctx, got.send); err == nil {
 			return Result{}, ErrWithdrawn
 		} else if !errors.Is(err, store.ErrStale) {
-			return Result{}, err
+			return q.unread(snd, err)
 		}
 	}
-	return Result{MessageID: got.send.WAID}, ErrPending // it is on the wire, or will be sent
+	return Result{MessageID: snd.WAID}, ErrPending // it is on the wire, or will be sent
+}
+
+// unread is the answer about a message of which nobody can find out what has become, since the
+// store fails. It may have been sent, so that its caller must not take it for one that was not.
+func (q *Queue) unread(snd store.Send, err error) (Result, error) {
+	if errors.Is(err, store.ErrNotFound) {
+		return Result{}, err // deleted with its account
+	}
+	if !snd.Repeat {
+		q.disown(snd.ID)
+	}
+	return Result{MessageID: snd.WAID}, fmt.Errorf("%w: %w", ErrPending, err)
+}
+
+// maxDisowned bounds what is remembered: the latest are those that may still be queued.
+const maxDisowned = 1 << 12
+
+// disown notes a message whose caller was answered without knowing what becomes of it. If it is
+// still queued once the store answers, it is withdrawn. Should this process end before that, its
+// successor withdraws it as any that nobody waits for.
+func (q *Queue) disown(id string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.disowned) == maxDisowned {
+		q.disowned = slices.Delete(q.disowned, 0, maxDisowned/2)
+	}
+	q.disowned = append(q.disowned, id)
+}
+
+// disowns says whether a message was noted.
+func (q *Queue) disowns(id string) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return slices.Contains(q.disowned, id)
 }
 
 // withdraw fails a send that is queued, unless it has changed since it was read.

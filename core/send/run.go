@@ -106,9 +106,9 @@ func (c *connection) drain(ctx context.Context) error {
 }
 
 // next sends what is queued. A request without a key whose caller died with an earlier
-// process is withdrawn: the caller was cut off, and will ask again.
+// process, or was answered while nobody could know, is withdrawn: the caller will ask again.
 func (c *connection) next(ctx context.Context, snd store.Send) error {
-	if !snd.Repeat && snd.EventID == "" && c.orphaned(snd) {
+	if !snd.Repeat && snd.EventID == "" && (c.orphaned(snd) || c.q.disowns(snd.ID)) {
 		return c.q.fail(ctx, snd, c.epoch, callerGone, "withdrawn")
 	}
 	return c.attempt(ctx, snd)
