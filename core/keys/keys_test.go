@@ -434,3 +434,17 @@ func FuzzCheck(f *testing.F) {
 		}
 	})
 }
+
+// A time that has a year of five digits in UTC cannot be stored.
+func TestAnExpiryThatCannotBeStoredIsRefused(t *testing.T) {
+	r := newRig(t).ring(Config{Admin: strings.Repeat("k", 32)})
+	for at, fits := range map[string]bool{"9999-12-31T23:59:59Z": true, "9999-12-31T23:59:59-12:00": false} {
+		expires, err := time.Parse(time.RFC3339, at)
+		require.NoError(t, err)
+		if _, _, err = r.Create(t.Context(), Request{Name: "a", Scope: Read, ExpiresAt: expires}); fits {
+			require.NoError(t, err)
+		} else {
+			refused(t, err, "invalid_expiry")
+		}
+	}
+}

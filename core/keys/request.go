@@ -27,6 +27,8 @@ const (
 	maxAccounts = 100
 	// maxKeys bounds the one entry that holds all of them.
 	maxKeys = 1000
+	// lastYear is the last one that can be stored.
+	lastYear = 9999
 )
 
 var accountID = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
@@ -56,6 +58,9 @@ func (r Request) check(now time.Time) (Request, error) {
 	if !r.ExpiresAt.IsZero() {
 		if r.ExpiresAt = r.ExpiresAt.UTC().Truncate(time.Second); !r.ExpiresAt.After(now) {
 			return r, malformed("invalid_expiry", "the key must expire in the future")
+		}
+		if r.ExpiresAt.Year() > lastYear {
+			return r, malformed("invalid_expiry", "the key must expire before the year 10000, or never")
 		}
 	}
 	return r, nil
