@@ -107,7 +107,9 @@ func (g *guard) putUnsettled(ctx context.Context, s *Send, sessions map[string][
 }
 
 // encrypts says whether a session is sure to encrypt: all that libsignal's cipher looks at
-// before it saves the session is there.
+// before it saves the session is there. The identity, which it writes before that, is written
+// now, so that it has nothing to write: a device whose identity could not be written is left
+// out, and its session not saved.
 func (g *guard) encrypts(ctx context.Context, address string, raw []byte) (bool, error) {
 	if raw == nil {
 		return false, nil
@@ -125,5 +127,9 @@ func (g *guard) encrypts(ctx context.Context, address string, raw []byte) (bool,
 			return false, nil //nolint:nilerr // the cipher fails with it, for this device only
 		}
 	}
-	return g.IsTrustedIdentity(ctx, address, state.RemoteIdentityKey().PublicKey().PublicKey())
+	key := state.RemoteIdentityKey().PublicKey().PublicKey()
+	if trusted, err := g.IsTrustedIdentity(ctx, address, key); !trusted || err != nil {
+		return false, err
+	}
+	return true, g.PutIdentity(ctx, address, key)
 }

@@ -124,3 +124,21 @@ func TestASenderKeyThatIsNotWrittenEndsTheSend(t *testing.T) {
 	require.False(t, send.MayHaveLeft(types.NewJID("123", types.GroupServer)))
 	require.Error(t, d.Failed())
 }
+
+// The cipher writes an identity that is not known before it saves the session, and a device of
+// which that fails is left out: the message leaves all the same.
+func TestASenderKeyIsNotLeftToASessionWhoseIdentityCannotBeWritten(t *testing.T) {
+	var f devices.Faults
+	open, d := onMongo(t, devices.Deps{Faults: &f})
+	befriend(t, d, bob)
+	address := bob.SignalAddress().String()
+	require.NoError(t, d.Store.Identities.DeleteIdentity(t.Context(), address))
+	ctx, send := d.Sending(t.Context())
+	defer send.Done()
+	require.NoError(t, d.Store.SenderKeys.PutSenderKey(ctx, group, me, []byte("1")))
+	f.Fail("PutIdentity", 1)
+	_, err := d.Store.Sessions.GetManySessions(ctx, []string{address})
+	require.Error(t, err, "it ends before anything leaves")
+	require.Error(t, d.Failed())
+	require.Empty(t, stored(t, open))
+}
