@@ -89,6 +89,7 @@ func (o *Outbox) giveBack(j job, err error, a attempt) {
 	if err != nil {
 		j.it.due = now.Add(time.Second)
 	}
+	o.reread(j.lane)
 	if j.lane.ep != nil {
 		j.ep.place(j.lane, now)
 	}

@@ -145,7 +145,10 @@ func (o *Outbox) flushed(batch []finished, missed []string) {
 			// Someone else moved it, or deleted it: it is no longer ours.
 			b.lane.remove(b.it)
 			o.metrics.fenceLost.Inc()
+			// What comes after it was perhaps moved, too, and must not overtake it.
+			b.lane.stale = o.shared
 		}
+		o.reread(b.lane)
 		if b.lane.ep != nil {
 			b.ep.place(b.lane, now)
 		}

@@ -71,6 +71,9 @@ type lane struct {
 	// may have been too early to see it.
 	again   bool
 	loading bool
+	// stale says, while shared, that what memory knows of the lane has turned out wrong: nothing
+	// of it is begun until what is under way has ended and it was read anew.
+	stale bool
 
 	flying    int
 	unflushed int
@@ -87,7 +90,7 @@ type lane struct {
 // next returns the delivery to attempt now, or else when there will be one (zero: not
 // before something changes). Stepped deliveries do not hold up those behind them.
 func (l *lane) next(now time.Time, ordering config.Ordering) (*item, time.Time) {
-	if l.flying > 0 && ordering != config.OrderingNone {
+	if l.stale || l.flying > 0 && ordering != config.OrderingNone {
 		return nil, time.Time{}
 	}
 	var at time.Time
@@ -105,6 +108,19 @@ func (l *lane) next(now time.Time, ordering config.Ordering) (*item, time.Time) 
 		}
 	}
 	return nil, at
+}
+
+// open reports whether nothing in memory holds up what the store may have of the lane, and
+// there is room for it.
+func (l *lane) open(ordering config.Ordering) bool {
+	switch ordering {
+	case config.OrderingStrict:
+		return len(l.items) == 0
+	case config.OrderingNone:
+		return l.fresh() <= laneLow
+	default:
+		return l.fresh() == 0
+	}
 }
 
 // ordered reports whether everything before it in the chat has finished.

@@ -64,7 +64,7 @@ func (o *Outbox) load(ctx context.Context, l *lane) {
 	l.touched = l.ep.round
 	switch {
 	case !o.mine(l.partition):
-		o.empty(l) // another's meanwhile
+		o.shed(l) // another's meanwhile
 	case epoch != o.fence(l.partition):
 		l.more = true // and ours again: what was read is of before
 	case err == nil:
@@ -77,5 +77,6 @@ func (o *Outbox) load(ctx context.Context, l *lane) {
 		}
 		l.more = l.again || len(ds) == laneWindow
 	}
+	o.reread(l)
 	l.ep.place(l, now)
 }

@@ -21,7 +21,8 @@ func (o *Outbox) Own(partition int, epoch uint64) {
 	for _, ep := range o.order {
 		for _, l := range ep.lanes {
 			if l.partition == partition { // something is under way from a time before
-				l.more = true
+				l.stale = true
+				o.reread(l)
 				ep.place(l, now)
 			}
 		}
@@ -33,41 +34,54 @@ func (o *Outbox) Own(partition int, epoch uint64) {
 	o.wakeDispatcher()
 }
 
-// Disown ends it: attempts under way are cancelled, which spends none, and their outcomes
-// written, so that a successor that begins after Disown returned repeats nothing. It waits
-// for that at most until ctx ends.
+// Disown ends it: attempts under way may finish within the grace, and within three quarters of
+// the time until ctx ends, then are cancelled, which spends none; and their outcomes are written,
+// so that a successor that begins after Disown returned repeats nothing. It waits for that at
+// most until ctx ends.
 func (o *Outbox) Disown(ctx context.Context, partition int) error {
-	o.mu.Lock()
-	delete(o.owned, partition)
-	o.mu.Unlock()
+	busy := o.drop(partition)
+	if len(busy) == 0 {
+		return nil
+	}
+	patience := o.cfg.Grace
+	if end, ok := ctx.Deadline(); ok {
+		patience = min(patience, time.Until(end)*3/4)
+	}
+	cut := time.NewTimer(patience)
+	defer cut.Stop()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	for o.drop(partition) > 0 {
+	for impatient := false; len(busy) > 0; {
 		select {
 		case <-tick.C:
+			if impatient { // also what had only just begun
+				o.cut(busy)
+			}
+		case <-cut.C:
+			impatient = true
 		case <-ctx.Done():
+			o.cut(busy)
 			return fmt.Errorf("hand deliveries of partition %d over: %w", partition, ctx.Err())
 		}
+		busy = o.busy(busy)
 	}
 	return nil
 }
 
-// drop forgets a partition's lanes, and says how many have something under way.
-func (o *Outbox) drop(partition int) (busy int) {
+// drop forgets a partition's lanes, and returns those that have something under way.
+func (o *Outbox) drop(partition int) (busy []*lane) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if _, again := o.owned[partition]; again {
-		return 0
-	}
+	delete(o.owned, partition)
 	now := o.now()
 	for _, ep := range o.order {
 		for _, l := range ep.lanes {
 			if l.partition != partition {
 				continue
 			}
-			o.empty(l)
+			o.shed(l)
 			if l.flying > 0 || l.unflushed > 0 {
-				busy++
+				busy = append(busy, l)
 			}
 			ep.place(l, now)
 		}
@@ -76,23 +90,59 @@ func (o *Outbox) drop(partition int) (busy int) {
 	return busy
 }
 
-// empty drops what a lane has waiting, and cancels what is under way. The caller holds mu.
-func (o *Outbox) empty(l *lane) {
+// busy returns those of the lanes that still have something under way, and forgets what has
+// come back to the others.
+func (o *Outbox) busy(lanes []*lane) (still []*lane) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	now := o.now()
+	for _, l := range lanes {
+		switch {
+		case l.flying > 0 || l.unflushed > 0:
+			still = append(still, l)
+		case l.ep != nil:
+			o.shed(l)
+			l.ep.place(l, now)
+		}
+	}
+	return still
+}
+
+// cut cancels what is under way of some lanes.
+func (o *Outbox) cut(lanes []*lane) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, l := range lanes {
+		l.cancel()
+	}
+}
+
+// cancel ends the attempts that are under way; their outcomes come.
+func (l *lane) cancel() {
+	for _, it := range l.items {
+		if it.cancel != nil {
+			it.cancel()
+		}
+	}
+}
+
+// shed drops what a lane has waiting. The caller holds mu.
+func (o *Outbox) shed(l *lane) {
 	var under []*item // their outcomes come
 	for _, it := range l.items {
-		switch {
-		case it.flying:
-			if it.cancel != nil {
-				it.cancel()
-			}
+		if it.flying || it.flushing {
 			under = append(under, it)
-		case it.flushing:
-			under = append(under, it)
-		default:
+		} else {
 			o.release(it)
 		}
 	}
 	l.items, l.top, l.more = under, 0, false
+}
+
+// empty drops what a lane has waiting, and cancels what is under way. The caller holds mu.
+func (o *Outbox) empty(l *lane) {
+	l.cancel()
+	o.shed(l)
 }
 
 // partitionOf is that of a lane.
@@ -140,7 +190,7 @@ func (o *Outbox) strange(ep *endpoint, l *lane, now time.Time) bool {
 	if o.mine(l.partition) {
 		return false
 	}
-	o.empty(l)
+	o.shed(l)
 	ep.place(l, now)
 	return true
 }
@@ -148,11 +198,10 @@ func (o *Outbox) strange(ep *endpoint, l *lane, now time.Time) bool {
 // broken says that the store may have deliveries of a lane between those that memory knows
 // and d: another process wrote them, and this one was not told.
 func (ep *endpoint) broken(l *lane, d *store.Delivery) bool {
-	top := l.top
-	if top == 0 {
-		top = ep.tops[l.ref]
+	if l.top == 0 {
+		return d.Prev != ep.tops[l.ref]
 	}
-	return d.Prev != top && d.Seq > top
+	return d.Prev != l.top && d.Seq > l.top
 }
 
 // maxTops bounds how many lanes are remembered that memory has nothing else of.

@@ -188,6 +188,15 @@ func (o *Outbox) renew(l *lane) {
 	l.items, l.top = nil, 0
 }
 
+// reread drops what memory knows of a lane that is stale, so that it is read again, once
+// nothing of it is under way. The caller holds mu.
+func (o *Outbox) reread(l *lane) {
+	if l.stale && l.quiet() {
+		o.renew(l)
+		l.stale, l.more = false, true
+	}
+}
+
 // Nudge says that another process has written into lanes. Those that are not ours are passed over.
 func (o *Outbox) Nudge(lanes []store.LaneRef) {
 	o.mu.Lock()

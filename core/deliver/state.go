@@ -117,7 +117,7 @@ func (ep *endpoint) lane(ref store.LaneRef) *lane {
 // place puts a lane where it belongs after anything about it changed.
 func (ep *endpoint) place(l *lane, now time.Time) {
 	it, at := l.next(now, ep.Ordering)
-	fetch := l.more && !l.loading && len(l.items) == 0
+	fetch := l.more && !l.loading && l.open(ep.Ordering)
 	switch {
 	case it != nil || fetch:
 		if l.where == inReady {
