@@ -205,10 +205,10 @@ func TestADeletedAccountIsForgottenByTheHubThatDelivers(t *testing.T) {
 		lanes, _ := p.hubs[0].inMemory(epA)
 		require.Equal(t, 1, lanes)
 
-		p.fakeStore.mu.Lock()
+		p.mu.Lock()
 		clear(p.rows)
 		clear(p.events)
-		p.fakeStore.mu.Unlock()
+		p.mu.Unlock()
 		clear(p.seq)
 		p.hubs[1].ForgetAccount("a")
 		mu.Lock()
