@@ -202,3 +202,14 @@ func or(err, sentinel error, answer *failure) error {
 	}
 	return err
 }
+
+// unlessPassing replaces an error by the answer for it, but for one that has an answer of its own
+// since it passes: the same request may succeed in a moment.
+func unlessPassing(err error, answer *failure) error {
+	for _, passing := range []error{ErrMoving, store.ErrAway, store.ErrFull} {
+		if errors.Is(err, passing) {
+			return err
+		}
+	}
+	return answer.because(err)
+}

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -8,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/wildcathub/wildcat/core/store"
 )
 
 // passedOn is what a client gets for a request that is passed on.
@@ -51,4 +54,16 @@ func TestABodyThatIsTooLargeIsRefusedAsOnTheHolder(t *testing.T) {
 	p.url = holder.URL
 	rec := passedOn(r, "POST /accounts/shop/message/send", strings.Repeat(" ", int(r.server.cfg.Server.MaxBody)+1))
 	require.Equal(t, 413, rec.Code, rec.Body.String())
+}
+
+func TestConnectingAnAccountThatNobodyHoldsMayBeTriedAgain(t *testing.T) {
+	for code, cause := range map[string]error{"account_moving": ErrMoving, "storage_unavailable": store.ErrAway} {
+		r, _ := withPeers(t)
+		r.connectErr = fmt.Errorf("ask: %w", cause)
+		for _, request := range []string{"POST /accounts/shop/connect", "POST /v1/accounts/shop/disconnect"} {
+			rec := r.do(request, "")
+			require.Equal(t, 503, rec.Code, request)
+			require.Contains(t, rec.Body.String(), fmt.Sprintf("%q", code))
+		}
+	}
 }

@@ -207,11 +207,11 @@ func (s *Server) connectAccount(c *gin.Context) error {
 		return err
 	}
 	if err := s.deps.Accounts.Connect(c.Request.Context(), id); err != nil {
-		return errConnect.because(err)
+		return unlessPassing(err, errConnect)
 	}
 	a, err := s.deps.Accounts.Get(c.Request.Context(), id)
 	if err != nil {
-		return errConnect.because(err)
+		return unlessPassing(err, errConnect)
 	}
 	return ok(c, gin.H{
 		"ok": true, "accountId": id, "status": oldStatus(a.State), "state": a.State,
@@ -225,7 +225,7 @@ func (s *Server) disconnectAccount(c *gin.Context) error {
 		return err
 	}
 	if err := s.deps.Accounts.Disconnect(c.Request.Context(), id); err != nil {
-		return errDisconnect.because(err)
+		return unlessPassing(err, errDisconnect)
 	}
 	return ok(c, gin.H{"ok": true, "message": "Account disconnected"})
 }
