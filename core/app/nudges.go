@@ -130,8 +130,12 @@ func (n *nudges) tell(hub string, t *nudging) {
 			return
 		case <-time.After(nudgeDelay):
 		}
+		news := n.take(t)
+		if len(news.Lanes) == 0 {
+			continue // it went with what was told before
+		}
 		pctx, cancel := context.WithTimeout(ctx, nudgeTimeout)
-		err := n.post(pctx, hub, n.take(t))
+		err := n.post(pctx, hub, news)
 		cancel()
 		switch {
 		case err == nil:

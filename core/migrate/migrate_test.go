@@ -24,6 +24,7 @@ import (
 	"github.com/wildcathub/wildcat/core/store"
 	"github.com/wildcathub/wildcat/core/store/mongo"
 	"github.com/wildcathub/wildcat/core/store/storetest"
+	"github.com/wildcathub/wildcat/sdk"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -147,6 +148,37 @@ func TestThereAndBackIsTheSame(t *testing.T) {
 	for _, s := range []*Side{a, b, c} {
 		require.NoError(t, Check(t.Context(), s.Store))
 	}
+}
+
+// What waits has the epoch of the file's lease; the partitions' leases of the database are above.
+func TestDeliveriesThatWaitAreDeliveredAfterTheMove(t *testing.T) {
+	a, b := open(t, file(t)), open(t, server(t))
+	ctx := t.Context()
+	require.NoError(t, a.Store.CreateAccount(ctx, store.Account{ID: "one"}))
+	ev := &sdk.Event{ID: "00000000000000000000000000000abc", Type: sdk.TypeUnparsed, Account: "one", Chat: "c", Time: time.Now()}
+	got, err := a.Store.AppendEvent(ctx, store.Append{Event: ev, Epoch: 41})
+	require.NoError(t, err)
+	partition := store.Partition(store.ChatRef{Account: "one", Chat: "c"})
+	require.NoError(t, a.Store.Settle(ctx, &store.Settlement{
+		EventID: got.ID, Account: "one", Chat: "c", Seq: got.Seq, Epoch: 41, Verdict: []byte(`{}`),
+		Deliveries: []store.Delivery{{
+			ID: "00000000000000000000000000000def", EventID: got.ID, Endpoint: "hook", Account: "one", Chat: "c", Seq: got.Seq, Partition: partition,
+		}},
+	}))
+	finish := store.DeliveryFinish{ID: "00000000000000000000000000000def", Epoch: 41, State: store.DeliveryQueued, Counted: true, At: time.Now(), Due: time.Now()}
+	missed, err := a.Store.FinishDeliveries(ctx, []store.DeliveryFinish{finish})
+	require.NoError(t, err)
+	require.Empty(t, missed)
+
+	_, err = Run(ctx, a, b, Options{})
+	require.NoError(t, err)
+	l, err := b.Store.AcquireLease(ctx, store.PartitionLease(partition), "hub", time.Minute)
+	require.NoError(t, err)
+	require.Greater(t, l.Epoch, uint64(41))
+	finish.Attempt, finish.Epoch, finish.State = 1, l.Epoch, store.DeliveryOK
+	missed, err = b.Store.FinishDeliveries(ctx, []store.DeliveryFinish{finish})
+	require.NoError(t, err)
+	require.Empty(t, missed)
 }
 
 func TestAPIKeysAreMoved(t *testing.T) {

@@ -131,6 +131,12 @@ var leaseFaults = map[string]fault{
 		old:  "\to.hangUp()\n\to.release()\n",
 		new:  "\to.release()\n\ttime.Sleep(2 * time.Second)\n\to.hangUp()\n",
 	},
+	"a partition given back before its deliveries end": {
+		file: "core/partition/tenure.go",
+		old:  "\terr := k.deps.Disown(ctx, p)\n",
+		new:  "\terr := errors.Join(k.deps.Store.ReleaseLease(ctx, t.lease))\n\ttime.Sleep(2 * time.Second)\n\terr = errors.Join(err, k.deps.Disown(context.Background(), p))\n",
+		more: []edit{{"core/partition/tenure.go", "import (\n\t\"context\"\n", "import (\n\t\"context\"\n\t\"errors\"\n"}},
+	},
 	"acting goes on after the lease": { // which leaves it to the fences in the database
 		file: "core/account/tenure.go",
 		old:  "\treturn l.Epoch != 0 && l.Epoch == epoch && m.deps.Clock.Now().Before(l.Until)\n",
