@@ -52,6 +52,7 @@ type world struct {
 	replayErr  error
 	trace      map[string]Trace
 	checks     []Check
+	readied    int
 
 	rules        []RuleStatus
 	rulesFailure *RulesFailure
@@ -277,7 +278,13 @@ func (w *world) RollbackRules(_ context.Context, version string) (RulesChange, e
 	return RulesChange{RuleVersion: version1, Before: version1.Version}, w.rulesErr
 }
 
-func (w *world) Ready(context.Context) []Check { return w.checks }
+func (w *world) Ready(ctx context.Context) []Check {
+	w.readied++
+	if ctx.Err() != nil {
+		return []Check{{Name: "store", Error: ctx.Err().Error()}}
+	}
+	return w.checks
+}
 
 // shelf is a database's map, in memory.
 type shelf struct {

@@ -4,6 +4,7 @@ import (
 	"context"
 	_ "embed"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -35,10 +36,40 @@ func (s *Server) healthz(c *gin.Context) error {
 // readyTimeout bounds the checks: an orchestrator asks every few seconds.
 const readyTimeout = 5 * time.Second
 
-func (s *Server) readyz(c *gin.Context) error {
-	ctx, cancel := context.WithTimeout(c.Request.Context(), readyTimeout)
+// readyEvery is how old what a stranger is told may be: each check writes to the database,
+// and strangers shall not decide how often it is written.
+const readyEvery = time.Second
+
+// readiness is what strangers were told last.
+type readiness struct {
+	mu     sync.Mutex
+	at     time.Time
+	checks []Check
+}
+
+// ready checks now for those who may, and once a second at most for everybody else.
+func (s *Server) ready(ctx context.Context, trusted bool) []Check {
+	if trusted {
+		return s.check(ctx)
+	}
+	s.strangers.mu.Lock()
+	defer s.strangers.mu.Unlock()
+	if s.deps.Now().Sub(s.strangers.at).Abs() >= readyEvery {
+		// A stranger who hangs up must not be what others are told.
+		s.strangers.checks = s.check(context.WithoutCancel(ctx))
+		s.strangers.at = s.deps.Now()
+	}
+	return s.strangers.checks
+}
+
+func (s *Server) check(ctx context.Context) []Check {
+	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
-	checks, status := orEmpty(s.deps.Health.Ready(ctx)), http.StatusOK
+	return orEmpty(s.deps.Health.Ready(ctx))
+}
+
+func (s *Server) readyz(c *gin.Context) error {
+	checks, status := s.ready(c.Request.Context(), callerOf(c).trusted), http.StatusOK
 	for _, one := range checks {
 		if !one.OK {
 			status = http.StatusServiceUnavailable

@@ -42,6 +42,8 @@ type Server struct {
 	handler http.Handler
 	auth    *authWatch
 
+	strangers readiness
+
 	mu       sync.Mutex
 	http     *http.Server
 	listener net.Listener
