@@ -187,7 +187,11 @@ func (h *history) publish(ctx context.Context, rec record, stored []byte, b *lua
 		Version: b.Version(), Number: rec.top().Number + 1, At: h.now().UTC().Truncate(time.Millisecond),
 		Hub: h.hub, Cause: cause, Rules: len(b.Rules),
 	}
-	old, again := rec.find(v.Version)
+	old, there := rec.find(v.Version)
+	again, err := h.sound(ctx, old, there)
+	if err != nil {
+		return v, err
+	}
 	if v.Row = old.Row; !again {
 		// What a crash leaves behind between the two writes is one row that nobody reads.
 		nonce := make([]byte, 8)
@@ -204,12 +208,15 @@ func (h *history) publish(ctx context.Context, rec record, stored []byte, b *lua
 		}
 	}
 	next, dropped := rec.with(v)
+	if there && !again {
+		dropped = append(dropped, old.Row)
+	}
 	text, err := json.Marshal(next)
 	if err == nil {
 		err = h.kv.SwapKV(ctx, namespace, recordKey, stored, text)
 	}
-	if errors.Is(err, store.ErrStale) && !again {
-		dropped = []string{v.Row} // nobody has seen it
+	if errors.Is(err, store.ErrStale) {
+		dropped = h.unused(ctx, v.Row)
 	}
 	if err == nil || errors.Is(err, store.ErrStale) {
 		for _, row := range dropped {
@@ -220,6 +227,29 @@ func (h *history) publish(ctx context.Context, rec record, stored []byte, b *lua
 		return v, fmt.Errorf("put rules %s into force: %w", v.Version, err)
 	}
 	return v, nil
+}
+
+// unused returns a row that no version has. One may have it although the swap that named it
+// missed: an answer was lost, and the repetition found another hub's record.
+func (h *history) unused(ctx context.Context, row string) []string {
+	rec, _, err := h.read(ctx)
+	if err != nil || slices.ContainsFunc(rec.Versions, func(v Version) bool { return v.Row == row }) {
+		return nil
+	}
+	return []string{row}
+}
+
+// sound says whether the files of a version that is kept can be used once more: if they were
+// lost or damaged, who has them stores them anew.
+func (h *history) sound(ctx context.Context, v Version, there bool) (bool, error) {
+	if !there {
+		return false, nil
+	}
+	_, err := h.bundle(ctx, v)
+	if Unusable(err) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // loadError says that rules cannot be used by this program, now or later.

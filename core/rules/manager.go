@@ -42,7 +42,7 @@ type Source struct {
 }
 
 // ErrSilent says that a reload would take all rules away from hubs that have some, and that
-// nobody has asked for that.
+// nobody has asked for that: the configuration may be in the middle of being saved.
 var ErrSilent = errors.New("the configuration of this hub says nothing about rules (rules.files): reload them on a hub that has them, or say files: [] to have none")
 
 // Place is where a hub finds what is in force.
@@ -187,7 +187,7 @@ func (m *Manager) join(ctx context.Context) error {
 func (m *Manager) Reload(ctx context.Context) (Change, error) {
 	return m.change(ctx, func() (Change, error) {
 		src, err := m.deps.Read()
-		if err == nil && src.Silent && m.place.Shared {
+		if err == nil && src.Silent && (m.place.Shared || m.presentVersion().Rules > 0) {
 			err = ErrSilent
 		}
 		if err != nil {
