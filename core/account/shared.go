@@ -32,10 +32,12 @@ var ErrElsewhere = errors.New("account is held by another hub")
 type share struct {
 	m     *Manager
 	lease store.Lease // says that this hub lives
-	quit  chan struct{}
-	once  sync.Once
-	done  chan struct{}
-	work  sync.WaitGroup
+	// barred: it was found that no hub may use the database.
+	barred bool
+	quit   chan struct{}
+	once   sync.Once
+	done   chan struct{}
+	work   sync.WaitGroup
 }
 
 // startSharing announces this hub, takes what is its part now, and keeps at it.
@@ -73,6 +75,12 @@ func (s *share) run() {
 			if err = s.live(ctx); err == nil {
 				renewed = now
 			}
+			if errors.Is(err, errBarred) { // which is no fault of the store's
+				cancel()
+				s.m.log.Warn("takes no accounts", "err", err)
+				back = now
+				continue
+			}
 			if lapsed && err == nil {
 				// The others were cut off, too, and are about to be back: whoever is first
 				// must not take their part, only to give it away again.
@@ -92,31 +100,53 @@ func (s *share) run() {
 	}
 }
 
-// live says that this hub lives.
+// live says that this hub lives. One whose announcement had run out is to those who want the
+// database for themselves as one that comes.
 func (s *share) live(ctx context.Context) error {
+	if s.barred { // and would only disturb whoever has the database
+		if err := s.allowed(ctx); err != nil {
+			return fmt.Errorf("announce this hub: %w", err)
+		}
+	}
+	lapsed := s.m.deps.Clock.Now().After(s.lease.Until)
 	l, err := s.m.deps.Store.RenewLease(ctx, s.lease, s.m.cfg.ttl())
 	if s.lease.Epoch == 0 || errors.Is(err, store.ErrStale) {
-		if l, err = s.m.deps.Store.AcquireLease(ctx, instanceLease+s.m.cfg.Instance, s.m.cfg.Instance, s.m.cfg.ttl()); err == nil {
-			err = s.clear(ctx, l)
-		}
+		l, err = s.m.deps.Store.AcquireLease(ctx, instanceLease+s.m.cfg.Instance, s.m.cfg.Instance, s.m.cfg.ttl())
+		lapsed = true
+	}
+	if err == nil && lapsed {
+		err = s.clear(ctx, l)
 	}
 	if err != nil {
 		return fmt.Errorf("announce this hub: %w", err)
 	}
-	s.lease = l
+	s.lease, s.barred = l, false
 	return nil
 }
 
+// errBarred says that no hub may use the database.
+var errBarred = errors.New("no hub may use the database")
+
 // clear takes the announcement back if no hub may use the database.
 func (s *share) clear(ctx context.Context, l store.Lease) error {
-	if s.m.deps.Clear == nil {
-		return nil
-	}
-	err := s.m.deps.Clear(ctx)
+	err := s.allowed(ctx)
 	if err != nil {
 		err = errors.Join(err, s.m.deps.Store.ReleaseLease(ctx, l))
 	}
 	return err
+}
+
+// allowed fails with errBarred if no hub may use the database, as far as the store tells.
+func (s *share) allowed(ctx context.Context) error {
+	if s.m.deps.Clear == nil {
+		return nil
+	}
+	err := s.m.deps.Clear(ctx)
+	if err == nil || errors.Is(err, store.ErrAway) {
+		return err
+	}
+	s.barred = true
+	return fmt.Errorf("%w: %w", errBarred, err)
 }
 
 func (s *share) stop() {

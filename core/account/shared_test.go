@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -309,4 +310,50 @@ func TestAHubTakesNothingIfTheDatabaseWasClaimedMeanwhile(t *testing.T) {
 	held, err := c.store.ListLeases(t.Context(), "")
 	require.NoError(t, err)
 	require.Empty(t, held, "whoever has claimed the database goes on undisturbed")
+}
+
+// A hub that stood still, or was cut off, for longer than its leases is none that anybody who
+// claims the database could see.
+func TestAHubWhoseLeasesRanOutTakesNothingOfADatabaseThatWasClaimedMeanwhile(t *testing.T) {
+	c := newCluster(t)
+	require.NoError(t, c.store.CreateAccount(t.Context(), store.Account{ID: "a"}))
+	var claimed atomic.Bool
+	var asked atomic.Int32
+	m, err := account.New(account.Config{Instance: "sleeper", Shared: true, Lease: 600 * time.Millisecond}, account.Deps{
+		Store: c.store, Devices: c.keys, Outbox: idle{}, Registerer: prometheus.NewRegistry(),
+		NewClient: func(whatsapp.Deps) (whatsapp.Client, error) { return nil, errors.New("it connects") },
+		Intake:    func(string, uint64) whatsapp.Handler { return nil },
+		Clear: func(context.Context) error {
+			if !claimed.Load() {
+				return nil
+			}
+			asked.Add(1)
+			return errors.New("the database is being moved")
+		},
+	})
+	require.NoError(t, err)
+	require.NoError(t, m.Start(t.Context()))
+	defer c.leave(m)
+	leases := func(prefix string) int {
+		held, err := c.store.ListLeases(t.Context(), prefix)
+		require.NoError(t, err)
+		return len(held)
+	}
+	eventually := func(ok func() bool) { require.Eventually(t, ok, 10*time.Second, time.Millisecond) }
+	eventually(func() bool { return leases("account/") == 1 })
+	c.store.fail(store.ErrAway)
+	eventually(func() bool { return leases("") == 0 })
+	claimed.Store(true)
+	c.store.fail(nil)
+	begun := time.Now()
+	eventually(func() bool { return asked.Load() > 0 && leases("") == 0 })
+	disturbed := 0
+	eventually(func() bool {
+		disturbed += leases("")
+		return asked.Load() >= 4
+	})
+	require.Zero(t, disturbed, "whoever has claimed the database goes on undisturbed")
+	require.GreaterOrEqual(t, time.Since(begun), 50*time.Millisecond, "it does not ask all the time")
+	claimed.Store(false)
+	eventually(func() bool { return leases("account/") == 1 })
 }
