@@ -77,8 +77,12 @@ type App struct {
 	metrics    *prometheus.Registry
 }
 
-// stopTimeout bounds an orderly stop; what is not done by then is stored and resumes.
-const stopTimeout = 8 * time.Second
+// stopTimeout bounds an orderly stop; what is not done by then is stored and resumes. A part
+// that waits on for a database which does not answer is left behind stopMargin later.
+const (
+	stopTimeout = 8 * time.Second
+	stopMargin  = 500 * time.Millisecond
+)
 
 // New opens the data folder and makes every part; nothing runs before Start. On an
 // error nothing is left open.
@@ -228,10 +232,25 @@ func (a *App) URL() string {
 func (a *App) Failed() <-chan error { return a.api.Failed() }
 
 // Stop takes the hub down: no new requests, no new events, then what is under way is
-// finished or left for the next start. Safe after a Start that failed.
+// finished or left for the next start. Safe after a Start that failed. If it takes too long it
+// returns an error while something still runs: the process is to end then, which is no worse
+// than a crash.
 func (a *App) Stop() error {
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- a.stop(ctx) }()
+	late := time.NewTimer(stopTimeout + stopMargin)
+	defer late.Stop()
+	select {
+	case err := <-done:
+		return err
+	case <-late.C:
+		return fmt.Errorf("stop: not done within %s, as when the database does not answer; what is unfinished is taken up by the next start", stopTimeout)
+	}
+}
+
+func (a *App) stop(ctx context.Context) error {
 	var errs []error
 	if a.peers != nil {
 		a.peers.stop(ctx)

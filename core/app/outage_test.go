@@ -104,6 +104,22 @@ func TestOutagesOfTheDatabase(t *testing.T) {
 	}
 }
 
+// Who stops a machine waits for a hub only so long.
+func TestAHubStopsInTimeThoughItsDatabaseIsSilent(t *testing.T) {
+	if testing.Short() {
+		t.Skip("the hub is a process of its own: this test under the race detector shows nothing more")
+	}
+	t.Parallel()
+	w := newOutageWorld(t, 1)
+	w.ask(4)
+	w.settled(30 * time.Second)
+	w.proxy.Stall(true)
+	w.ask(4)
+	begun := time.Now()
+	err := w.hubs[0].Stop(20 * time.Second)
+	require.Less(t, time.Since(begun), 10*time.Second, "%v", err)
+}
+
 // Two hubs whose leases have run out meanwhile share the accounts out again.
 func TestHubsThatLostTheDatabaseTakeTheirAccountsAgain(t *testing.T) {
 	d, long := lasting(t, 20*time.Second)

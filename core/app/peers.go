@@ -44,9 +44,10 @@ type peers struct {
 	known   map[string]known
 	strayed map[string]bool // the hubs that requests were meant for which came here
 
-	quit chan struct{}
-	once sync.Once
-	done sync.WaitGroup
+	quit  chan struct{}
+	leave context.CancelFunc // ends what is asked of the database; nil before start
+	once  sync.Once
+	done  sync.WaitGroup
 }
 
 const (
@@ -59,6 +60,8 @@ const (
 	// addressTTL is how long the address of a hub that died stays: a hub that lives writes
 	// its own again three times as often.
 	addressTTL = time.Minute
+	// withdrawTimeout bounds how long a hub that stops tries to withdraw its address.
+	withdrawTimeout = time.Second
 	// vouchFor is how long a proof holds: as far as clocks of hubs may be apart.
 	vouchFor = 2 * time.Minute
 )
@@ -134,6 +137,8 @@ func (p *peers) start(ctx context.Context, listens string) error {
 		return err
 	}
 	p.log.Info("shares the database with other hubs", "instance", p.instance, "address", at)
+	following, leave := context.WithCancel(context.WithoutCancel(ctx))
+	p.leave = leave
 	p.done.Go(func() {
 		tick := time.NewTicker(p.every)
 		defer tick.Stop()
@@ -143,8 +148,8 @@ func (p *peers) start(ctx context.Context, listens string) error {
 				return
 			case <-tick.C:
 			}
-			ctx, cancel := context.WithTimeout(context.Background(), 5*refreshEvery)
-			if err := p.registry.Refresh(ctx); err != nil {
+			ctx, cancel := context.WithTimeout(following, 5*refreshEvery)
+			if err := p.registry.Refresh(ctx); err != nil && following.Err() == nil {
 				p.log.Warn("webhooks of other hubs were not looked at", "err", err)
 			}
 			if now := time.Now(); now.Sub(told) >= p.ttl/3 {
@@ -172,7 +177,12 @@ func (p *peers) tell(ctx context.Context, at string) error {
 func (p *peers) stop(ctx context.Context) {
 	p.once.Do(func() {
 		close(p.quit)
+		if p.leave != nil {
+			p.leave()
+		}
 		p.done.Wait()
+		ctx, cancel := context.WithTimeout(ctx, withdrawTimeout) // the database forgets it by itself, too
+		defer cancel()
 		if err := p.store.SetKV(ctx, peerNamespace, p.instance, nil, 0); err != nil {
 			p.log.Warn("address was not withdrawn", "err", err)
 		}
