@@ -2,6 +2,7 @@ package deliver
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -135,5 +136,59 @@ func TestAnAccountThatBeginsAnewIsNotTakenForTheOneThatWasDeleted(t *testing.T) 
 			seqs = append(seqs, g.seq)
 		}
 		require.Equal(t, []uint64{1, 2}, seqs)
+	})
+}
+
+func TestManyThatSteppedAsideHoldUpNothingAfterARestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, c := newFakeStore(), connector(1, nil)
+		for seq := range uint64(2*laneWindow + 3) {
+			ds, _ := f.settleAfter(seq, seq+1)
+			f.mu.Lock()
+			f.rows[ds[0].ID].Stepped, f.rows[ds[0].ID].Due = true, time.Now().Add(time.Hour)
+			f.mu.Unlock()
+		}
+		o := newOutbox(t, f, Config{}, Endpoint{ID: epA, Connector: c})
+		defer stop(t, o)
+		time.Sleep(time.Second)
+		o.Enqueue(f.settleAfter(2*laneWindow+3, 2*laneWindow+4))
+		time.Sleep(time.Second)
+		require.Equal(t, 1, f.count(epA, store.DeliveryOK))
+	})
+}
+
+// slowScans is a store in which a search takes a second.
+type slowScans struct {
+	*fakeStore
+	scans atomic.Int32
+}
+
+func (s *slowScans) QueuedLanesIn(ctx context.Context, endpoint string, partitions []int, after store.LaneRef, limit int) ([]store.LaneState, error) {
+	s.scans.Add(1)
+	select {
+	case <-time.After(time.Second):
+	case <-ctx.Done():
+	}
+	return s.fakeStore.QueuedLanesIn(ctx, endpoint, partitions, after, limit)
+}
+
+// A hub under load tells again and again that there is more than it can name.
+func TestSearchesThatAreAskedForLeaveTheStoreHalfOfItsTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &slowScans{fakeStore: newFakeStore()}
+		o, err := New(Config{}, Deps{Store: f, Events: f, Shared: true})
+		require.NoError(t, err)
+		o.AddEndpoint(Endpoint{ID: epA, Connector: connector(1, nil)})
+		require.NoError(t, o.Start(t.Context()))
+		defer stop(t, o)
+		o.Own(partitionOf(laneA()), 1)
+		time.Sleep(5 * time.Second)
+		before := f.scans.Load()
+		for range 200 {
+			o.Rescan()
+			time.Sleep(100 * time.Millisecond)
+		}
+		require.LessOrEqual(t, f.scans.Load()-before, int32(11))
+		require.GreaterOrEqual(t, f.scans.Load()-before, int32(9))
 	})
 }

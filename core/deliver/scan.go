@@ -59,9 +59,10 @@ func (o *Outbox) scan(ctx context.Context, ep *endpoint) {
 		ep.scan = now.Add(readPause)
 	default:
 		ep.scanned = true
-		ep.scan = now.Add(o.pause(now.Sub(begun)))
+		took := now.Sub(begun)
+		ep.scan, ep.rest = now.Add(o.pause(took)), now.Add(took)
 		if ep.rescan {
-			ep.scan = time.Time{}
+			ep.scan = ep.rest
 		}
 		if o.shared {
 			o.unlisted(ep, round, now)
@@ -219,12 +220,13 @@ func (o *Outbox) Nudge(lanes []store.LaneRef) {
 	o.wakeDispatcher()
 }
 
-// Rescan says that another process has written into more lanes than it can name.
+// Rescan says that another process has written into more lanes than it can name. However often
+// it says so, searches take half of the time at most.
 func (o *Outbox) Rescan() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, ep := range o.order {
-		ep.scan, ep.rescan = time.Time{}, true
+		ep.scan, ep.rescan = ep.rest, true
 	}
 	o.wakeDispatcher()
 }

@@ -52,9 +52,10 @@ type endpoint struct {
 	park     bool // move queued deliveries to parked once nothing is under way
 	scan     time.Time
 	scanning bool
-	rescan   bool   // once more after the scan that is under way
-	round    uint64 // counts the scans
-	scanned  bool   // every lane that the store had is known
+	rescan   bool      // once more after the scan that is under way
+	rest     time.Time // no scan before it, unless we were given a partition
+	round    uint64    // counts the scans
+	scanned  bool      // every lane that the store had is known
 	counts   counts
 	idle     chan struct{} // closed when nothing is under way, if someone waits
 
