@@ -81,7 +81,7 @@ type App struct {
 // that waits on for a database which does not answer is left behind stopMargin later.
 const (
 	stopTimeout = 8 * time.Second
-	stopMargin  = 500 * time.Millisecond
+	stopMargin  = 2 * time.Second
 )
 
 // New opens the data folder and makes every part; nothing runs before Start. On an
