@@ -96,14 +96,18 @@ func newKeysRevokeCommand(place *keyPlace) *cobra.Command {
 		Short: "Revoke a key; hubs refuse it within 5 seconds",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			id := args[0]
+			if rest, whole := strings.CutPrefix(id, "wk_"); whole { // the key itself: no more of it is to be shown
+				id, _, _ = strings.Cut(rest, "_")
+			}
 			return place.with(cmd, func(ctx context.Context, ring keyRing) error {
-				switch _, err := ring.Delete(ctx, args[0]); {
+				switch _, err := ring.Delete(ctx, id); {
 				case errors.Is(err, store.ErrNotFound):
-					return fmt.Errorf("there is no key %s: `wildcat keys list` shows the ids", args[0])
+					return fmt.Errorf("there is no key %s: `wildcat keys list` shows the ids", id)
 				case err != nil:
 					return err
 				}
-				_, err := fmt.Fprintf(cmd.OutOrStdout(), "key %s is revoked\n", args[0])
+				_, err := fmt.Fprintf(cmd.OutOrStdout(), "key %s is revoked\n", id)
 				return err
 			})
 		},

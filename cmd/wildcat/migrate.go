@@ -15,13 +15,16 @@ import (
 
 func newMigrateCommand() *cobra.Command {
 	var from, to migrate.Place
+	var backup bool
 	cmd := &cobra.Command{
 		Use:   "migrate --from URI --to URI",
 		Short: "Move a hub's data between SQLite and MongoDB, device keys and files included",
 		Long: `Copies everything that a hub has stored from one database to another, and compares them:
 accounts, chats, events, messages, sends, deliveries, webhooks, files and device keys, so
-that nobody pairs again. Stop all hubs first. The source is left as it is; never start a
-hub on it again once another has run on the target: two that use the same keys break them.
+that nobody pairs again. Stop all hubs first. The source keeps all it has, and is marked:
+no hub starts on it any more, since two that use the same keys break them. With --backup
+the source stays in use, and the target is a copy to be moved back when it is needed; the
+same command with --backup gives a source back that was moved and whose target nobody used.
 
 If it is interrupted, run it again. A hub refuses a target that is not whole.`,
 		Args: cobra.NoArgs,
@@ -36,7 +39,7 @@ If it is interrupted, run it again. A hub refuses a target that is not whole.`,
 			if err := errors.Join(checkDatabase("from-database", from), checkDatabase("to-database", to)); err != nil {
 				return err
 			}
-			return interrupted(cmd.Context(), runMigrate(cmd.Context(), from, to, cmd.OutOrStdout()))
+			return interrupted(cmd.Context(), runMigrate(cmd.Context(), from, to, backup, cmd.OutOrStdout()))
 		},
 	}
 	f := cmd.Flags()
@@ -46,13 +49,14 @@ If it is interrupted, run it again. A hub refuses a target that is not whole.`,
 	f.StringVar(&to.Data, "to-data", "./data", "data folder of the target, if it is SQLite")
 	f.StringVar(&from.Database, "from-database", "wildcat", "name of the database of the source, if it is MongoDB")
 	f.StringVar(&to.Database, "to-database", "wildcat", "name of the database of the target, if it is MongoDB")
+	f.BoolVar(&backup, "backup", false, "the source stays in use")
 	for _, name := range []string{"from", "to"} {
 		_ = cmd.MarkFlagRequired(name) // it exists
 	}
 	return cmd
 }
 
-func runMigrate(ctx context.Context, from, to migrate.Place, out io.Writer) (err error) {
+func runMigrate(ctx context.Context, from, to migrate.Place, backup bool, out io.Writer) (err error) {
 	source, err := migrate.OpenSource(ctx, from)
 	if err != nil {
 		return fmt.Errorf("open the source: %w", err)
@@ -63,7 +67,7 @@ func runMigrate(ctx context.Context, from, to migrate.Place, out io.Writer) (err
 		return fmt.Errorf("open the target: %w", err)
 	}
 	defer func() { err = errors.Join(err, target.Close()) }()
-	report, err := migrate.Run(ctx, source, target, migrate.Options{Progress: func(kind string, n int) {
+	report, err := migrate.Run(ctx, source, target, migrate.Options{Backup: backup, Progress: func(kind string, n int) {
 		_, _ = fmt.Fprintf(out, "copied %s: %d\n", kind, n)
 	}})
 	if perr := printReport(out, report); perr != nil {
@@ -76,20 +80,24 @@ func runMigrate(ctx context.Context, from, to migrate.Place, out io.Writer) (err
 		return err
 	case report.Before:
 		_, err = fmt.Fprintln(out, "it was moved before; nothing was copied, and both are equal")
+	case backup:
+		_, err = fmt.Fprintf(out, "%s is a copy of %s\n", target.Name, source.Name)
 	default:
 		_, err = fmt.Fprintf(out, "%s is now in %s\n", source.Name, target.Name)
 	}
 	if err != nil {
 		return err
 	}
-	return printNext(out, source.Name, target.Name)
+	return printNext(out, source.Name, target.Name, backup)
 }
 
-// printNext says what must not be done now. No mark in the source keeps a hub from it: a
-// copy that is a backup leaves the source in use.
-func printNext(out io.Writer, source, target string) error {
-	_, err := fmt.Fprintf(out, "start hubs on only one of the two from now on: once one has run on %s, never start one on %s again, "+
-		"since two that use the same keys lose messages; to go back, move back into a new database or data folder\n", target, source)
+// printNext says where hubs may start now.
+func printNext(out io.Writer, source, target string, backup bool) error {
+	next := fmt.Sprintf("start hubs on %s; none starts on %s any more; to go back, move back into a new database or data folder", target, source)
+	if backup {
+		next = fmt.Sprintf("hubs go on with %s; never start one on %s while they do, since two that use the same keys lose messages: move it back into a new database or data folder", source, target)
+	}
+	_, err := fmt.Fprintln(out, next)
 	return err
 }
 

@@ -40,9 +40,14 @@ func TestWhoEndsACommandIsToldToRunItAgain(t *testing.T) {
 	require.ErrorIs(t, cmd.ExecuteContext(ctx), errInterrupted)
 }
 
-func TestTheLastLineOfAMoveSaysWhatMustNotBeDone(t *testing.T) {
-	var out strings.Builder
-	require.NoError(t, printNext(&out, "data/wildcat.db", "MongoDB database wildcat"))
-	require.Contains(t, out.String(), "once one has run on MongoDB database wildcat, never start one on data/wildcat.db again")
-	require.Equal(t, 1, strings.Count(out.String(), "\n"))
+func TestTheLastLineOfAMoveSaysWhereHubsStart(t *testing.T) {
+	for backup, want := range map[bool]string{
+		false: "start hubs on MongoDB database wildcat; none starts on data/wildcat.db any more",
+		true:  "hubs go on with data/wildcat.db; never start one on MongoDB database wildcat while they do",
+	} {
+		var out strings.Builder
+		require.NoError(t, printNext(&out, "data/wildcat.db", "MongoDB database wildcat", backup))
+		require.Contains(t, out.String(), want)
+		require.Equal(t, 1, strings.Count(out.String(), "\n"))
+	}
 }

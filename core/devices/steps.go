@@ -1,6 +1,7 @@
 package devices
 
 import (
+	"bytes"
 	"context"
 	"slices"
 
@@ -72,8 +73,10 @@ func (s *Send) takeSteps() steps {
 func (d *Device) forgetSteps(done steps) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for name := range done {
-		delete(d.steps, name)
+	for name, key := range done {
+		if bytes.Equal(d.steps[name], key) { // no later step has followed
+			delete(d.steps, name)
+		}
 	}
 }
 

@@ -125,7 +125,7 @@ func (i *importing) begin(ctx context.Context) error {
 	case err != nil && !errors.Is(err, store.ErrNotFound):
 		return err
 	case err != nil || have.Done:
-		if err := checkMark(ctx, i.to.Store); err != nil {
+		if err := errors.Join(checkMoved(ctx, i.to.Store), checkMark(ctx, i.to.Store)); err != nil {
 			return fmt.Errorf("%s: %w", i.to.Name, err)
 		}
 	}

@@ -34,6 +34,8 @@ var (
 	ErrEmpty = errors.New("the source holds no accounts")
 	// ErrUnfinished: the database holds a move that was not finished.
 	ErrUnfinished = errors.New("an unfinished move")
+	// ErrMoved: the database was moved, and what was moved may be in use.
+	ErrMoved = errors.New("the database was moved")
 	// ErrDiffers: source and target are not the same.
 	ErrDiffers = errors.New("source and target differ")
 )
@@ -44,6 +46,7 @@ const (
 	sourceKey = "source"
 	idKey     = "id"
 	importKey = "import"
+	movedKey  = "moved"
 	// leaseName keeps hubs and other moves away from a database that is shared.
 	leaseName = "migration"
 	leaseTTL  = 5 * time.Minute
@@ -59,8 +62,18 @@ type mark struct {
 	Done bool   `json:"done"`
 }
 
-// Options changes how a move runs. All of it may be nil.
+// gone is what the source holds once it was moved: no hub starts on it any more. Two that use
+// the same keys break them.
+type gone struct {
+	To string    `json:"to"`
+	At time.Time `json:"at"`
+}
+
+// Options changes how a move runs. All of it may be zero.
 type Options struct {
+	// Backup leaves the source in use. It also gives back one that was moved to this target, as
+	// long as both are equal: nobody has used either since.
+	Backup bool
 	// Progress is told a kind once it is copied, and how many records it has.
 	Progress func(kind string, n int)
 	// Now is the clock.
@@ -128,7 +141,30 @@ func (m *move) run(ctx context.Context) (Report, error) {
 		return report, err
 	}
 	have.Done = true
-	return report, m.write(ctx, have)
+	if err := m.write(ctx, have); err != nil {
+		return report, err
+	}
+	return report, m.part(ctx)
+}
+
+// part says in the source which of the two is in use from now on.
+func (m *move) part(ctx context.Context) error {
+	var b []byte // removes it
+	if m.opts.Backup {
+		was, err := readMoved(ctx, m.from.Store)
+		if err != nil || was == nil || was.To != m.to.Name {
+			return err // not moved, or elsewhere
+		}
+	} else {
+		var err error
+		if b, err = json.Marshal(gone{To: m.to.Name, At: m.opts.Now()}); err != nil {
+			return fmt.Errorf("mark the source: %w", err)
+		}
+	}
+	if err := m.from.Store.SetKV(ctx, namespace, movedKey, b, 0); err != nil {
+		return fmt.Errorf("mark the source: %w", err)
+	}
+	return nil
 }
 
 // begin recognises the target: empty, or of this source.
@@ -151,6 +187,10 @@ func (m *move) begin(ctx context.Context) (mark, error) {
 		return have, nil
 	case !errors.Is(err, store.ErrNotFound):
 		return mark{}, err
+	}
+	// What was moved may have been used elsewhere since, and be old: this must be wanted.
+	if err := checkMoved(ctx, m.from.Store); err != nil && !m.opts.Backup {
+		return mark{}, fmt.Errorf("%s: %w; --backup copies it once more all the same", m.from.Name, err)
 	}
 	if err := m.checkEmpty(ctx); err != nil {
 		return mark{}, err
@@ -186,7 +226,8 @@ func readMark(ctx context.Context, s store.KV, key string) (mark, error) {
 	return have, nil
 }
 
-// Check refuses a database that a move is writing, or was writing when it was cut short.
+// Check refuses a database that a move is writing, or was writing when it was cut short, and
+// one that was moved.
 func Check(ctx context.Context, s store.Store) error {
 	held, err := s.ListLeases(ctx, leaseName)
 	if err != nil {
@@ -197,7 +238,35 @@ func Check(ctx context.Context, s store.Store) error {
 			return fmt.Errorf("the database is being moved: %w", ErrInUse)
 		}
 	}
+	if err := checkMoved(ctx, s); err != nil {
+		return err
+	}
 	return checkMark(ctx, s)
+}
+
+func checkMoved(ctx context.Context, s store.KV) error {
+	was, err := readMoved(ctx, s)
+	if err != nil || was == nil {
+		return err
+	}
+	return fmt.Errorf("%w to %s at %s: start hubs on that one; if none has run there, the same `wildcat migrate` with --backup gives this one back",
+		ErrMoved, was.To, was.At.UTC().Format(time.DateTime))
+}
+
+// readMoved returns where a database was moved, nil for nowhere.
+func readMoved(ctx context.Context, s store.KV) (*gone, error) {
+	b, err := s.GetKV(ctx, namespace, movedKey)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, nil //nolint:nilnil // there is none, and that is no error
+	}
+	was := new(gone)
+	if err == nil {
+		err = json.Unmarshal(b, was)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("mark of a move: %w", err)
+	}
+	return was, nil
 }
 
 func checkMark(ctx context.Context, s store.KV) error {
@@ -254,14 +323,17 @@ func each(ctx context.Context, s store.Transfer, k store.Kind, do func(records [
 	}
 }
 
-// moved leaves out what belongs to a database itself: the marks of moves, and the leases
-// of instances and moves.
+// hubs is where hubs on one database keep their addresses and the secret that they share.
+const hubs = "hub/peers"
+
+// moved leaves out what belongs to a database itself: the marks of moves, its hubs, and the
+// leases of instances and moves.
 func moved(records []any) []any {
 	var out []any
 	for _, r := range records {
 		switch x := r.(type) {
 		case store.KVRecord:
-			if x.Namespace == namespace {
+			if x.Namespace == namespace || x.Namespace == hubs {
 				continue
 			}
 		case store.Lease:
