@@ -405,7 +405,7 @@ func TestACutAroundWhatTheServerSends(t *testing.T) {
 			require.NoError(t, err)
 			require.NoError(t, d.WaitOffline(ctx))
 			require.Eventually(t, func() bool { return down.Hits() > 0 }, 10*time.Second, time.Millisecond)
-			require.Equal(t, row.handled, handled.Load())
+			require.Eventually(t, func() bool { return handled.Load() == row.handled }, 10*time.Second, time.Millisecond)
 			require.Equal(t, 1, d.Pending(), "its receipt was not heard")
 			down.Remove()
 			require.NoError(t, d.WaitDrained(ctx))

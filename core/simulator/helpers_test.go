@@ -202,6 +202,12 @@ func (c *client) send(to, text string) string {
 	return resp.ID
 }
 
+// waitDelivered waits for the receipt that a phone sends for a message.
+func (c *client) waitDelivered(id string) {
+	c.t.Helper()
+	waitEvent(c, func(r *events.Receipt) bool { return r.MessageIDs[0] == id && r.Type == types.ReceiptTypeDelivered })
+}
+
 // waitTexts waits for n messages and returns their texts.
 func (c *client) waitTexts(n int) []string {
 	c.t.Helper()

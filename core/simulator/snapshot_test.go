@@ -32,9 +32,10 @@ func TestPairedDevicesGoOnOnAServerThatWasRestoredFromASnapshot(t *testing.T) {
 				ctx := simtest.Within(t, 60*time.Second)
 				owner, friend := simtest.AddPhone(t, first, "15550001"), simtest.AddPhone(t, first, "15550002")
 				c, d := paired(t, first, owner)
-				c.send("15550002", "one")
+				one := c.send("15550002", "one")
 				_, err := friend.WaitReceived(ctx, 1)
 				require.NoError(t, err)
+				c.waitDelivered(one) // it would wait with what comes later
 				sent, err := friend.SendText(ctx, "15550001", "two")
 				require.NoError(t, err)
 				c.waitTexts(1)

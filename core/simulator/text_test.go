@@ -43,7 +43,7 @@ func TestAClientPairsLogsInAndExchangesTextWithAPhone(t *testing.T) {
 	require.Equal(t, "hello yourself", list[0].Text)
 	require.Equal(t, "15550001", list[0].From)
 	require.Equal(t, 1, list[0].Copies)
-	waitEvent(c, func(r *events.Receipt) bool { return r.MessageIDs[0] == answer && r.Type == types.ReceiptTypeDelivered })
+	c.waitDelivered(answer)
 	waitEvent(c, func(r *events.Receipt) bool { return r.MessageIDs[0] == answer && r.Type == types.ReceiptTypeSender })
 	copies, err := owner.WaitMessage(ctx, func(m simulator.Message) bool { return m.ID == answer })
 	require.NoError(t, err)
