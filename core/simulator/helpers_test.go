@@ -202,10 +202,13 @@ func (c *client) send(to, text string) string {
 	return resp.ID
 }
 
-// waitDelivered waits for the receipt that a phone sends for a message.
+// waitDelivered waits for the receipts that phones send for a message: the recipient's, and the
+// owner's for its copy.
 func (c *client) waitDelivered(id string) {
 	c.t.Helper()
-	waitEvent(c, func(r *events.Receipt) bool { return r.MessageIDs[0] == id && r.Type == types.ReceiptTypeDelivered })
+	for _, kind := range []types.ReceiptType{types.ReceiptTypeDelivered, types.ReceiptTypeSender} {
+		waitEvent(c, func(r *events.Receipt) bool { return r.MessageIDs[0] == id && r.Type == kind })
+	}
 }
 
 // waitTexts waits for n messages and returns their texts.

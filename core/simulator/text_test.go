@@ -44,7 +44,6 @@ func TestAClientPairsLogsInAndExchangesTextWithAPhone(t *testing.T) {
 	require.Equal(t, "15550001", list[0].From)
 	require.Equal(t, 1, list[0].Copies)
 	c.waitDelivered(answer)
-	waitEvent(c, func(r *events.Receipt) bool { return r.MessageIDs[0] == answer && r.Type == types.ReceiptTypeSender })
 	copies, err := owner.WaitMessage(ctx, func(m simulator.Message) bool { return m.ID == answer })
 	require.NoError(t, err)
 	require.Equal(t, "15550002", copies.Chat)
