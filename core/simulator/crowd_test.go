@@ -23,6 +23,7 @@ import (
 	waLog "go.mau.fi/whatsmeow/util/log"
 
 	"github.com/wildcathub/wildcat/core/simulator"
+	"github.com/wildcathub/wildcat/core/simulator/simtest"
 )
 
 // crowdSize is how many accounts exchange how many messages; SIMULATOR_CROWD=100,10000 is
@@ -156,9 +157,7 @@ func TestACrowdExchangesMessagesEachAcknowledgedOnce(t *testing.T) {
 	accounts, messages := crowdSize(t)
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Minute)
 	s := newServer(t, t.TempDir())
-	db, err := sqlstore.New(ctx, "sqlite", "file:"+filepath.Join(t.TempDir(), "crowd.db")+
-		"?_pragma=foreign_keys(1)&_pragma=busy_timeout(60000)&_pragma=journal_mode(WAL)&_pragma=synchronous(OFF)&_txlock=immediate", waLog.Noop)
-	require.NoError(t, err)
+	db := simtest.OpenKeys(t, filepath.Join(t.TempDir(), "crowd.db"))
 	t.Cleanup(func() { require.NoError(t, db.Close()) })
 	t.Cleanup(cancel) // before the store is closed; it ends the clients
 

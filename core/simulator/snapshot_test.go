@@ -43,15 +43,16 @@ func TestPairedDevicesGoOnOnAServerThatWasRestoredFromASnapshot(t *testing.T) {
 				c.Disconnect()
 				require.NoError(t, d.WaitOffline(ctx))
 				for i := range 5 {
-					_, err = friend.SendText(ctx, "15550001", fmt.Sprint("waits ", i))
+					id, err := friend.SendText(ctx, "15550001", fmt.Sprint("waits ", i))
 					require.NoError(t, err)
+					require.NoError(t, friend.WaitDelivery(ctx, id, func(n int, _ bool) bool { return n == 1 }), "at the owner's phone")
 				}
 				keys := d.PreKeys()
 				taken := snapshotOf(t, first)
-				require.Eventually(t, func() bool { // once the owner's phone has confirmed all to the friend's
+				require.Eventually(t, func() bool { // once the phones have nothing to do
 					before := taken
 					taken = snapshotOf(t, first)
-					return bytes.Equal(before, taken) && first.Device("15550001").Pending() == 0
+					return bytes.Equal(before, taken) && first.Device("15550001").Pending() == 0 && first.Device("15550002").Pending() == 0
 				}, 10*time.Second, 10*time.Millisecond)
 				_, err = friend.SendText(ctx, "15550001", "after the snapshot")
 				require.NoError(t, err)

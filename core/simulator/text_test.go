@@ -7,7 +7,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"go.mau.fi/whatsmeow/types"
-	"go.mau.fi/whatsmeow/types/events"
 
 	"github.com/wildcathub/wildcat/core/simulator"
 	"github.com/wildcathub/wildcat/core/simulator/simtest"

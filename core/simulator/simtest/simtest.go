@@ -3,7 +3,10 @@
 package simtest
 
 import (
+	"database/sql"
+	"runtime"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -50,11 +53,19 @@ func AddPhone(t testing.TB, s *simulator.Server, number string) *simulator.Phone
 	return p
 }
 
-// OpenKeys opens whatsmeow's own store in a file.
+// OpenKeys opens whatsmeow's own store in a file. The test's folder is removed once nobody
+// writes to the file any more: a client that is gone may still have a query under way.
 func OpenKeys(t testing.TB, path string) *sqlstore.Container {
 	t.Helper()
-	db, err := sqlstore.New(t.Context(), "sqlite", "file:"+path+
-		"?_pragma=foreign_keys(1)&_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(OFF)&_txlock=immediate", waLog.Noop)
+	db, err := sql.Open("sqlite", "file:"+path+
+		"?_pragma=foreign_keys(1)&_pragma=busy_timeout(60000)&_pragma=journal_mode(WAL)&_pragma=synchronous(OFF)&_txlock=immediate")
 	require.NoError(t, err)
-	return db
+	t.Cleanup(func() {
+		for end := time.Now().Add(10 * time.Second); db.Stats().OpenConnections > 0 && time.Now().Before(end); {
+			runtime.Gosched()
+		}
+	})
+	c := sqlstore.NewWithDB(db, "sqlite", waLog.Noop)
+	require.NoError(t, c.Upgrade(t.Context()))
+	return c
 }

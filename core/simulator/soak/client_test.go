@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/proto"
-	_ "modernc.org/sqlite"
 
 	"go.mau.fi/whatsmeow"
 	"go.mau.fi/whatsmeow/proto/waE2E"
@@ -19,6 +18,8 @@ import (
 	"go.mau.fi/whatsmeow/types"
 	"go.mau.fi/whatsmeow/types/events"
 	waLog "go.mau.fi/whatsmeow/util/log"
+
+	"github.com/wildcathub/wildcat/core/simulator/simtest"
 )
 
 const (
@@ -52,13 +53,9 @@ type client struct {
 	sent    map[string]*waE2E.Message
 }
 
-func openClient(r *run, number string) (*client, error) {
-	db, err := sqlstore.New(context.Background(), "sqlite", "file:"+filepath.Join(r.t.TempDir(), "device.db")+
-		"?_pragma=foreign_keys(1)&_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(OFF)&_txlock=immediate", waLog.Noop)
-	if err != nil {
-		return nil, err
-	}
-	return &client{r: r, number: number, db: db, shown: map[string]string{}, sent: map[string]*waE2E.Message{}}, nil
+func openClient(r *run, number string) *client {
+	db := simtest.OpenKeys(r.t, filepath.Join(r.t.TempDir(), "device.db"))
+	return &client{r: r, number: number, db: db, shown: map[string]string{}, sent: map[string]*waE2E.Message{}}
 }
 
 // pair links the client to its phone and ends the connection.

@@ -60,8 +60,7 @@ func newRun(t *testing.T, p *plan) *run {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	for _, number := range p.clients {
-		c, err := openClient(r, number)
-		require.NoError(t, err)
+		c := openClient(r, number)
 		t.Cleanup(func() { _ = c.db.Close() })
 		r.clients = append(r.clients, c)
 		require.NoError(t, c.pair(ctx))
