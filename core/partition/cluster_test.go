@@ -122,6 +122,24 @@ func (l *line) ListLeases(ctx context.Context, prefix string) (out []store.Lease
 	return out, nil
 }
 
+// epochs are all that were given out so far, by lease.
+func (l *leases) epochs() map[string][]uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	out := map[string][]uint64{}
+	for name, given := range l.given {
+		out[name] = slices.Clone(given)
+	}
+	return out
+}
+
+// called is how often a call was made so far.
+func (l *leases) called(call string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.calls[call]
+}
+
 // announce says that a hub lives, or no longer does.
 func (l *leases) announce(name string, lives bool) {
 	l.mu.Lock()

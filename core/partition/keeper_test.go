@@ -66,7 +66,7 @@ func TestWhoJoinsTakesNoMoreThanItsPart(t *testing.T) {
 			require.Subset(t, before[h], h.delivers())
 		}
 		epochs := 0
-		for _, list := range db.given {
+		for _, list := range db.epochs() {
 			epochs += len(list)
 		}
 		// All of a, half of these to b, a third to c.
@@ -88,9 +88,7 @@ func TestASlowDatabaseCostsNoLease(t *testing.T) {
 			time.Sleep(100 * time.Millisecond)
 			require.Len(t, a.delivers(), store.Partitions)
 		}
-		db.mu.Lock()
-		require.LessOrEqual(t, db.calls["renew"], 16, "all are renewed by one call")
-		db.mu.Unlock()
+		require.LessOrEqual(t, db.called("renew"), 16, "all are renewed by one call")
 		b := db.join(t, "b")
 		time.Sleep(10 * time.Second)
 		require.NoError(t, even([]*hub{a, b}))
@@ -120,7 +118,7 @@ func TestAHubThatIsCutOffLetsGoBeforeItsLeasesEnd(t *testing.T) {
 		db.mu.Unlock()
 		time.Sleep(5 * time.Second)
 		require.NoError(t, even([]*hub{a, b}))
-		for name, epochs := range db.given {
+		for name, epochs := range db.epochs() {
 			require.Equal(t, uint64(len(epochs)), epochs[len(epochs)-1], name)
 			require.Len(t, epochs, 2, "taken again under a new epoch")
 		}
@@ -170,10 +168,10 @@ func TestALeaseThatEndedUnnoticedIsNotRenewed(t *testing.T) {
 		a.Keeper.mu.Unlock()
 		require.Empty(t, a.delivers())
 		require.Equal(t, time.Now(), a.renewAll(t.Context(), time.Time{}))
-		require.Zero(t, db.calls["renew"])
+		require.Zero(t, db.called("renew"))
 		time.Sleep(15 * time.Second)
 		require.Len(t, a.delivers(), store.Partitions)
-		for _, epochs := range db.given {
+		for _, epochs := range db.epochs() {
 			require.Len(t, epochs, 2)
 		}
 		// A wall clock that was set ahead counts, too: the machine may have slept.
@@ -279,7 +277,7 @@ func TestSharesUnderAnything(t *testing.T) {
 			db.mu.Unlock()
 			pass(takeover)
 			require.NoError(t, even(hubs), "%v %v", steps, picks)
-			for name, epochs := range db.given {
+			for name, epochs := range db.epochs() {
 				require.True(t, slices.IsSorted(epochs) && len(slices.Compact(slices.Clone(epochs))) == len(epochs), name)
 			}
 			for _, h := range hubs {
