@@ -222,6 +222,9 @@ func TestAHubThatIsNotAnnouncedTakesNothing(t *testing.T) {
 // Whatever hubs do, no two believe at one time that they hold a partition, epochs only grow, and
 // once they are left alone all of them have equal shares.
 func TestSharesUnderAnything(t *testing.T) {
+	if testing.Short() {
+		t.Skip("thousands of timers in virtual time, at which the race detector of Go 1.26 crashes now and then: the short form leaves it out")
+	}
 	rapid.Check(t, func(rt *rapid.T) {
 		steps := rapid.SliceOfN(rapid.SampledFrom([]string{"join", "leave", "die", "cut", "mend", "slow", "fast", "wait", "linger"}), 1, 25).Draw(rt, "steps")
 		picks := rapid.SliceOfN(rapid.IntRange(0, 1000), len(steps), len(steps)).Draw(rt, "picks")

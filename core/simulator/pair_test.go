@@ -154,11 +154,22 @@ func TestAClientThatTakesTooLongToSignIsGivenUp(t *testing.T) {
 	asked, release := make(chan struct{}), make(chan struct{})
 	c.PrePairCallback = func(types.JID, string, string) bool { close(asked); <-release; return false }
 	defer close(release)
+	linked := make(chan error, 1)
 	go func() {
-		<-asked
-		clock.Advance(20 * time.Second)
+		_, err := owner.LinkQR(ctx, codes[0])
+		linked <- err
 	}()
-	_, err := owner.LinkQR(ctx, codes[0])
+	<-asked
+	var err error
+	require.Eventually(t, func() bool { // the client may be asked before the server begins to wait
+		clock.Advance(20 * time.Second)
+		select {
+		case err = <-linked:
+			return true
+		default:
+			return false
+		}
+	}, 20*time.Second, 20*time.Millisecond)
 	require.ErrorIs(t, err, simulator.ErrPairRefused)
 	require.ErrorContains(t, err, "took too long")
 	require.Empty(t, owner.Companions())
