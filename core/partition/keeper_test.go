@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -17,7 +16,7 @@ import (
 const takeover = 20 * time.Second
 
 func TestHubsShareAllPartitionsEvenly(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		db := newLeases()
 		var hubs []*hub
 		for i := range 5 {
@@ -54,7 +53,7 @@ func TestHubsShareAllPartitionsEvenly(t *testing.T) {
 
 // A partition moves only for the sake of the shares.
 func TestWhoJoinsTakesNoMoreThanItsPart(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		db := newLeases()
 		a, b := db.join(t, "a"), db.join(t, "b")
 		time.Sleep(5 * time.Second)
@@ -79,7 +78,7 @@ func TestWhoJoinsTakesNoMoreThanItsPart(t *testing.T) {
 
 // A database that takes half a second for each call costs no lease.
 func TestASlowDatabaseCostsNoLease(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		db := newLeases()
 		db.slow = 500 * time.Millisecond
 		a := db.join(t, "a")
@@ -98,7 +97,7 @@ func TestASlowDatabaseCostsNoLease(t *testing.T) {
 }
 
 func TestAHubThatIsCutOffLetsGoBeforeItsLeasesEnd(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		db := newLeases()
 		a := db.join(t, "a")
 		db.mu.Lock()
@@ -130,7 +129,7 @@ func TestAHubThatIsCutOffLetsGoBeforeItsLeasesEnd(t *testing.T) {
 // What is under way ends while the lease still keeps others away; what does not end in time
 // does not hold up the others.
 func TestWhatIsUnderWayEndsBeforeAnotherHubBegins(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		db := newLeases()
 		a := db.join(t, "a")
 		a.mu.Lock()
@@ -156,7 +155,7 @@ func TestWhatIsUnderWayEndsBeforeAnotherHubBegins(t *testing.T) {
 
 // The clock of a process that was stopped has gone on: it does nothing under the old leases.
 func TestALeaseThatEndedUnnoticedIsNotRenewed(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		db := newLeases()
 		a := db.join(t, "a")
 		// As after SIGSTOP and SIGCONT: what it knows is old.
@@ -182,7 +181,7 @@ func TestALeaseThatEndedUnnoticedIsNotRenewed(t *testing.T) {
 }
 
 func TestWhatAnotherHubHasTakenIsLost(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		db := newLeases()
 		a := db.join(t, "a")
 		name := store.PartitionLease(5)
@@ -204,7 +203,7 @@ func TestWhatAnotherHubHasTakenIsLost(t *testing.T) {
 }
 
 func TestAHubThatIsNotAnnouncedTakesNothing(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		db := newLeases()
 		a := db.hub(t, "a")
 		require.NoError(t, a.Start(t.Context()))
@@ -222,13 +221,10 @@ func TestAHubThatIsNotAnnouncedTakesNothing(t *testing.T) {
 // Whatever hubs do, no two believe at one time that they hold a partition, epochs only grow, and
 // once they are left alone all of them have equal shares.
 func TestSharesUnderAnything(t *testing.T) {
-	if testing.Short() {
-		t.Skip("thousands of timers in virtual time, at which the race detector of Go 1.26 crashes now and then: the short form leaves it out")
-	}
 	rapid.Check(t, func(rt *rapid.T) {
 		steps := rapid.SliceOfN(rapid.SampledFrom([]string{"join", "leave", "die", "cut", "mend", "slow", "fast", "wait", "linger"}), 1, 25).Draw(rt, "steps")
 		picks := rapid.SliceOfN(rapid.IntRange(0, 1000), len(steps), len(steps)).Draw(rt, "picks")
-		synctest.Test(t, func(t *testing.T) {
+		bubble(t, func(t *testing.T) {
 			db := newLeases()
 			all, hubs := []*hub{}, []*hub{}
 			join := func() {
