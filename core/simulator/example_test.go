@@ -25,10 +25,10 @@ func Example() {
 	defer db.Close()
 	client := whatsmeow.NewClient(db.NewDevice(), nil)
 	s.Install(client)
-	messages := make(chan *events.Message, 1)
+	texts := make(chan string, 1)
 	client.AddEventHandler(func(evt any) {
-		if m, ok := evt.(*events.Message); ok {
-			messages <- m
+		if m, ok := evt.(*events.Message); ok && !m.Info.IsFromMe { // its own phone writes to it too: keys, history
+			texts <- m.Message.GetConversation()
 		}
 	})
 	qr, _ := client.GetQRChannel(ctx)
@@ -38,7 +38,7 @@ func Example() {
 	}
 
 	_, _ = ann.SendText(ctx, "15550001", "hello")
-	fmt.Println((<-messages).Message.GetConversation())
+	fmt.Println(<-texts)
 	client.Disconnect()
 	// Output: hello
 }
