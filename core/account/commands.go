@@ -85,8 +85,11 @@ func (o *owner) deleteNow() error {
 			return fmt.Errorf("remove keys: %w", err)
 		}
 	}
-	if o.m.cfg.Shared {
-		o.forgo() // the lease keeps other hubs away until the records are gone
+	if o.m.cfg.Shared { // the lease keeps other hubs away until the records are gone
+		if err := o.forgo(storeTimeout); err != nil {
+			o.move(StateDisconnected, ReasonOperator)
+			return fmt.Errorf("remove records: %w", err)
+		}
 	} else {
 		o.release() // nothing of the account may run while its records go
 	}

@@ -57,23 +57,29 @@ func (c *Config) renew() time.Duration  { return c.ttl() / 3 }
 func (c *Config) margin() time.Duration { return c.ttl() / 6 }
 func (c *Config) look() time.Duration   { return c.ttl() / 12 }
 
-// lost drops a lease that is another's, or given back.
-func (o *owner) lost() {
+// lost drops a lease that is another's, or given back. It waits at most so long for what is
+// being written.
+func (o *owner) lost(wait time.Duration) error {
 	epoch := o.lease.Epoch
 	o.hold(store.Lease{})
-	o.forgo()
+	err := o.forgo(wait)
 	if o.m.cfg.Shared && epoch != 0 {
 		o.log.Info("account is let go", "epoch", epoch)
 		o.m.metrics.leases.WithLabelValues("let_go").Inc()
 	}
+	return err
 }
 
-// forgo tells that nothing of the account is to be written any more.
-func (o *owner) forgo() {
-	if o.owned && o.m.deps.Lost != nil {
-		o.m.deps.Lost(o.id)
+// forgo tells that nothing of the account is to be written any more, and waits at most so long
+// for what is being written.
+func (o *owner) forgo(wait time.Duration) error {
+	if !o.owned || o.m.deps.Lost == nil {
+		return nil
 	}
 	o.owned = false
+	ctx, cancel := context.WithTimeout(context.Background(), wait)
+	defer cancel()
+	return o.m.deps.Lost(ctx, o.id)
 }
 
 func (o *owner) hold(l store.Lease) {
@@ -102,14 +108,14 @@ func (o *owner) prolong() {
 		o.renew = nil
 		if o.m.cfg.Shared {
 			o.m.metrics.leases.WithLabelValues("lost").Inc()
-			o.lost()
+			_ = o.lost(0) // it is another's: there is nothing to wait for
 			o.gone = true // here
 			return
 		}
 		if o.want {
 			o.retry(ReasonLeaseLost)
 		}
-		o.lost()
+		_ = o.lost(0)
 		return
 	case o.m.deps.Clock.Now().After(o.lease.Until):
 		o.log.Error("account's lease ran out", "err", err)
@@ -143,9 +149,13 @@ func (o *owner) release() {
 	if l.Epoch == 0 {
 		return
 	}
-	o.lost()
 	if o.m.storage.outage() != nil {
+		_ = o.lost(0)
 		return // it runs out by itself
+	}
+	if err := o.lost(storeTimeout); err != nil {
+		o.log.Warn("account's lease is not given back, it runs out by itself", "err", err)
+		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 	defer cancel()

@@ -79,9 +79,10 @@ type Deps struct {
 	Outbox Outbox
 	// Owned is told that this process owns an account from now on, under this epoch;
 	// nothing connects before it returned nil. Lost: that it does not any more, told
-	// when nothing of the account runs.
+	// when nothing of the account runs; it returns when nothing of it is being written, or
+	// when ctx ends.
 	Owned func(ctx context.Context, account string, epoch uint64) error
-	Lost  func(account string)
+	Lost  func(ctx context.Context, account string) error
 	// Changed is told every change of state.
 	Changed func(account string, epoch uint64, change sdk.AccountChange)
 	// Connected is told that an account is ready, in a goroutine of its own whose ctx

@@ -35,6 +35,7 @@ type cluster struct {
 	owners map[string]string // by account: who was told that it owns it, and not yet that it lost it
 	epochs map[string]uint64
 	twice  []string
+	lost   func(context.Context) error // waits for what is being written; nil: nothing is
 }
 
 func newCluster(t *testing.T) *cluster {
@@ -87,10 +88,14 @@ func (c *cluster) join(name string) *account.Manager {
 			c.owners[id], c.epochs[id] = name, epoch
 			return nil
 		},
-		Lost: func(id string) {
+		Lost: func(ctx context.Context, id string) error {
 			c.mu.Lock()
-			defer c.mu.Unlock()
 			delete(c.owners, id)
+			c.mu.Unlock()
+			if c.lost != nil {
+				return c.lost(ctx)
+			}
+			return nil
 		},
 	})
 	require.NoError(c.t, err)
@@ -356,4 +361,34 @@ func TestAHubWhoseLeasesRanOutTakesNothingOfADatabaseThatWasClaimedMeanwhile(t *
 	require.GreaterOrEqual(t, time.Since(begun), 50*time.Millisecond, "it does not ask all the time")
 	claimed.Store(false)
 	eventually(func() bool { return leases("account/") == 1 })
+}
+
+func TestALeaseIsGivenBackWhenNothingIsBeingWritten(t *testing.T) {
+	c := newCluster(t)
+	busy, through := make(chan struct{}), make(chan struct{})
+	c.lost = func(ctx context.Context) error {
+		close(busy)
+		select {
+		case <-through:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	m := c.join("a")
+	_, err := m.Create(within(t), store.Account{ID: "acc"})
+	require.NoError(t, err)
+	c.waitHeld(map[string]int{"a": 1})
+	left := make(chan struct{})
+	go func() {
+		defer close(left)
+		c.leave(m)
+	}()
+	<-busy
+	_, err = c.store.AcquireLease(within(t), "account/acc", "other", time.Hour)
+	require.ErrorIs(t, err, store.ErrStale, "a verdict is being written")
+	close(through)
+	<-left
+	_, err = c.store.AcquireLease(within(t), "account/acc", "other", time.Hour)
+	require.NoError(t, err)
 }

@@ -28,10 +28,11 @@ func (p *Pipeline) AppendSent(ctx context.Context, ev *sdk.Event, mark store.Sen
 }
 
 func (p *Pipeline) append(ctx context.Context, ev *sdk.Event, sent *store.SentMark) (store.Appended, error) {
-	epoch, ok := p.epoch(ev.Account)
-	if !ok {
-		return store.Appended{}, fmt.Errorf("append event: %w: %s", ErrNotOwned, ev.Account)
+	epoch, through, err := p.write(ev.Account)
+	if err != nil {
+		return store.Appended{}, fmt.Errorf("append event: %w", err)
 	}
+	defer through()
 	// Once begun, the write goes through: a caller that gives up in between would
 	// leave an event that is stored and in no lane.
 	ctx = context.WithoutCancel(ctx)

@@ -91,8 +91,8 @@ type Pipeline struct {
 	// other between the store and the lane. Striped: a chat always has the same lock.
 	appends [256]sync.Mutex
 
-	mu     sync.RWMutex
-	epochs map[string]uint64
+	mu    sync.RWMutex
+	owned map[string]*tenure
 }
 
 // New builds a pipeline; nothing runs before Start.
@@ -119,7 +119,7 @@ func New(cfg Config, deps Deps) (*Pipeline, error) {
 	p := &Pipeline{
 		deps: deps, log: deps.Logger.With("component", "pipeline"),
 		names: newNames(deps.Store), limit: newReplyLimit(), plans: newPlans(maxPlans),
-		metrics: m, epochs: make(map[string]uint64),
+		metrics: m, owned: make(map[string]*tenure),
 	}
 	p.lanes = newLanes(p, cfg.Workers)
 	m.lanes(p.lanes.count)
@@ -137,7 +137,9 @@ func (p *Pipeline) Stop(ctx context.Context) error { return p.lanes.stop(ctx) }
 // that a predecessor left unfinished. Call it before the account's intake begins.
 func (p *Pipeline) Own(ctx context.Context, account string, epoch uint64) error {
 	p.mu.Lock()
-	p.epochs[account] = epoch
+	if t := p.owned[account]; t == nil || t.epoch != epoch { // else it is told again
+		p.owned[account] = &tenure{epoch: epoch}
+	}
 	p.mu.Unlock()
 	resumed := 0
 	var after store.ChatRef
@@ -163,21 +165,66 @@ func (p *Pipeline) Own(ctx context.Context, account string, epoch uint64) error 
 	return nil
 }
 
-// Disown ends the charge: nothing of the account is written any more.
-func (p *Pipeline) Disown(account string) {
+// Disown ends the charge: no write of the account begins any more. It waits until those under
+// way are through, so that a successor that begins afterwards sees them all, at most until ctx
+// ends.
+func (p *Pipeline) Disown(ctx context.Context, account string) error {
 	p.mu.Lock()
-	delete(p.epochs, account)
+	t := p.owned[account]
+	delete(p.owned, account)
 	p.mu.Unlock()
 	p.lanes.forget(account)
 	p.names.forget(account)
+	if t == nil {
+		return nil
+	}
+	through := make(chan struct{})
+	go func() {
+		t.writes.Wait()
+		close(through)
+	}()
+	select {
+	case <-through:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("writes of account %s are under way: %w", account, ctx.Err())
+	}
 }
 
-func (p *Pipeline) epoch(account string) (uint64, bool) {
+// tenure is the time in which this process owns an account.
+type tenure struct {
+	epoch  uint64
+	writes sync.WaitGroup
+}
+
+// write begins a write of an account under the epoch that it returns; through ends it.
+func (p *Pipeline) write(account string) (epoch uint64, through func(), err error) {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
-	e, ok := p.epochs[account]
+	t, err := p.tenure(account)
+	if err != nil {
+		return 0, nil, err
+	}
+	t.writes.Add(1)
+	return t.epoch, t.writes.Done, nil
+}
+
+// owns fails if this process may not write anything of an account.
+func (p *Pipeline) owns(account string) error {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	_, err := p.tenure(account)
+	return err
+}
+
+// tenure is what owns goes by. p.mu is held.
+func (p *Pipeline) tenure(account string) (*tenure, error) {
+	t := p.owned[account]
 	// Between the end of the lease and being told of it another process may own the account.
-	return e, ok && (p.deps.Leased == nil || p.deps.Leased(account, e))
+	if t == nil || p.deps.Leased != nil && !p.deps.Leased(account, t.epoch) {
+		return nil, fmt.Errorf("%w: %s", ErrNotOwned, account)
+	}
+	return t, nil
 }
 
 // Event returns a stored event as its receivers see it: with the tags that rules put on it.

@@ -415,7 +415,7 @@ func TestDropRouteAgeAndRateDecideWhatFollows(t *testing.T) {
 
 func TestNothingIsWrittenForAnAccountThatIsNotOwned(t *testing.T) {
 	f := newFixture(t, nil, ruleList{}, Config{})
-	f.pipe.Disown("a")
+	require.NoError(t, f.pipe.Disown(t.Context(), "a"))
 	require.ErrorIs(t, f.pipe.Append(context.Background(), text("1@s.whatsapp.net", 0)), ErrNotOwned)
 }
 
@@ -445,4 +445,47 @@ func TestNothingIsWrittenForAnAccountWhoseLeaseHasRunOut(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, all, 1)
 	require.Equal(t, store.StageStored, all[0].Stage)
+}
+
+// slowStore holds up what is written until it is told to go on.
+type slowStore struct {
+	Store
+	begun, goOn chan struct{}
+}
+
+func (s *slowStore) Settle(ctx context.Context, st *store.Settlement) error {
+	s.begun <- struct{}{}
+	<-s.goOn
+	return s.Store.Settle(ctx, st)
+}
+
+func TestAnAccountIsLetGoWhenNothingOfItIsBeingWritten(t *testing.T) {
+	st := &slowStore{Store: openStore(t, filepath.Join(t.TempDir(), "w.db")), begun: make(chan struct{}), goOn: make(chan struct{})}
+	p, err := New(Config{}, Deps{Store: st, Rules: ruleList{}, Render: plainRenderer{}, Endpoints: endpointList{}})
+	require.NoError(t, err)
+	require.NoError(t, p.Own(t.Context(), "a", 1))
+	p.Start()
+	t.Cleanup(func() { require.NoError(t, p.Stop(context.Background())) })
+	require.NoError(t, p.Append(t.Context(), text("1@s.whatsapp.net", 0)))
+	<-st.begun
+	gone := make(chan error, 1)
+	go func() { gone <- p.Disown(t.Context(), "a") }()
+	require.Eventually(t, func() bool { return p.owns("a") != nil }, 10*time.Second, time.Millisecond)
+	require.ErrorIs(t, p.Append(t.Context(), text("1@s.whatsapp.net", 1)), ErrNotOwned)
+	require.Never(t, func() bool { return len(gone) > 0 }, 20*time.Millisecond, time.Millisecond, "a verdict is being written")
+	close(st.goOn)
+	require.NoError(t, <-gone)
+	evs, err := st.UnfinishedChats(t.Context(), store.ChatRef{}, 10)
+	require.NoError(t, err)
+	require.Empty(t, evs, "a successor finds it settled")
+
+	// It does not wait for ever.
+	require.NoError(t, p.Own(t.Context(), "a", 2))
+	st.goOn = make(chan struct{})
+	require.NoError(t, p.Append(t.Context(), text("1@s.whatsapp.net", 2)))
+	<-st.begun
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	require.ErrorIs(t, p.Disown(ctx, "a"), context.DeadlineExceeded)
+	close(st.goOn)
 }

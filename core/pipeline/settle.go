@@ -16,9 +16,8 @@ import (
 // those who carry it out. A verdict that is stored already is taken as it is.
 func (p *Pipeline) settle(ctx context.Context, se store.StoredEvent) error {
 	ev := se.Event
-	epoch, ok := p.epoch(ev.Account)
-	if !ok {
-		return fmt.Errorf("settle event %s: %w", ev.ID, ErrNotOwned)
+	if err := p.owns(ev.Account); err != nil { // no rule runs for another's event
+		return fmt.Errorf("settle event %s: %w", ev.ID, err)
 	}
 	resumed := len(se.Verdict) > 0
 	// A try that failed may have stored the deliveries, and the outbox have found them.
@@ -28,11 +27,7 @@ func (p *Pipeline) settle(ctx context.Context, se store.StoredEvent) error {
 		p.log.Error("settle event", "account", ev.Account, "event_id", ev.ID, "err", err)
 		return err
 	}
-	s, err := p.settlement(ev, epoch, pl)
-	if err != nil {
-		return err
-	}
-	err = p.deps.Store.Settle(ctx, s)
+	s, err := p.store(ctx, ev, pl)
 	if errors.Is(err, store.ErrExists) && !resumed {
 		stored, rerr := p.deps.Store.Event(ctx, ev.ID)
 		if rerr != nil {
@@ -47,6 +42,20 @@ func (p *Pipeline) settle(ctx context.Context, se store.StoredEvent) error {
 	p.plans.drop(ev.ID)
 	p.metrics.settled(p.deps.Now().Sub(se.StoredAt))
 	return p.announce(ctx, ev, pl, s, again)
+}
+
+// store writes what follows from a verdict, unless the account is another's by now.
+func (p *Pipeline) store(ctx context.Context, ev *sdk.Event, pl *plan) (*store.Settlement, error) {
+	epoch, through, err := p.write(ev.Account)
+	if err != nil {
+		return nil, err
+	}
+	defer through()
+	s, err := p.settlement(ev, epoch, pl)
+	if err != nil {
+		return nil, err
+	}
+	return s, p.deps.Store.Settle(ctx, s)
 }
 
 // planOf returns the stored verdict, or the one that an earlier try of this process

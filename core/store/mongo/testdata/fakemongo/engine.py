@@ -109,9 +109,11 @@ class Server:
         self.faults = {n: [times, c.get("data", {})] for n in c.get("data", {}).get("failCommands", [])}
         return {}
 
-    def fault(self, name):
+    def fault(self, name, command):
         entry = self.faults.get(name)
         if not entry or entry[0] <= 0:
+            return None
+        if entry[1].get("namespace", "") not in ("", "%s.%s" % (command.get("$db"), command[name])):
             return None
         entry[0] -= 1
         return entry[1]

@@ -79,7 +79,7 @@ def answer(server, command):
     if name.lower() in ("hello", "ismaster"):
         return hello()
     try:
-        fault = server.fault(name)
+        fault = server.fault(name, command)
         if fault and fault.get("closeConnection"):
             return None
         if fault and "errorCode" in fault:
