@@ -229,19 +229,11 @@ func (s *share) tend(ctx context.Context) error {
 		}
 	}
 	mine := h.count[s.m.cfg.Instance]
-	most := (len(h.accounts) + len(h.count) - 1) / len(h.count)
-	if mine < most {
-		return s.take(ctx, h, most-mine)
+	part := store.Share(len(h.accounts), h.count, s.m.cfg.Instance)
+	if mine < part {
+		return s.take(ctx, h, part-mine)
 	}
-	least := mine
-	for _, n := range h.count {
-		least = min(least, n)
-	}
-	surplus := mine - most
-	if surplus <= 0 && mine > least+1 {
-		surplus = 1
-	}
-	s.give(h, surplus)
+	s.give(h, mine-part)
 	return nil
 }
 
@@ -279,7 +271,7 @@ func (s *share) give(h *holdings, n int) {
 		}
 	}
 	slices.SortFunc(ids, func(a, b string) int { return cmp.Compare(s.rank(b), s.rank(a)) })
-	for _, id := range ids[:min(max(n, 0), len(ids))] {
+	for _, id := range ids[:min(n, len(ids))] {
 		s.m.log.Info("account is handed over to another hub", "account", id)
 		s.cede(id, h.ours[id])
 	}

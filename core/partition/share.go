@@ -113,25 +113,18 @@ func (s *sharer) look(ctx context.Context) (*view, error) {
 
 // plan says how many partitions a hub is to take, or else to give.
 func (v *view) plan(self string) (take, give int) {
-	most := (store.Partitions + len(v.lives) - 1) / len(v.lives)
-	if len(v.mine) < most {
-		return min(most-len(v.mine), len(v.free)), 0
-	}
-	counts := map[string]int{}
-	for _, who := range v.owner {
-		counts[who]++
-	}
-	least := len(v.mine)
+	holds := map[string]int{}
 	for who := range v.lives {
-		if who != self {
-			least = min(least, counts[who])
+		holds[who] = 0
+	}
+	for _, who := range v.owner {
+		if v.lives[who] {
+			holds[who]++
 		}
 	}
-	give = len(v.mine) - most
-	if give == 0 && len(v.mine) > least+1 && counts[""] == 0 { // else who has fewest takes what is free
-		give = 1
-	}
-	return 0, give
+	// What this hub is giving away counts for the others still, and not for itself.
+	part := store.Share(store.Partitions, holds, self)
+	return min(max(part-len(v.mine), 0), len(v.free)), max(len(v.mine)-part, 0)
 }
 
 // take takes n of those that are free, several at a time.
