@@ -86,7 +86,11 @@ func (o *owner) run(connect bool) {
 	defer o.leave()
 	if connect {
 		o.want = true
-		o.connect()
+		if o.overdue() { // what came before took too long
+			o.expired()
+		} else {
+			o.connect()
+		}
 	}
 	for !o.gone {
 		var signals <-chan whatsapp.Signal

@@ -219,11 +219,22 @@ func checkTenures(lives []*journal, ttl time.Duration) ([]tenure, error) {
 				return t.life == life && t.account == l.Account && !t.asked.After(l.Time) && !l.Time.After(t.until.Add(slack))
 			})
 			if !held {
-				return nil, fmt.Errorf("account %s: process %d was %s at %s and did not hold it", l.Account, life, l.State, clock(l.Time))
+				return nil, fmt.Errorf("account %s: process %d was %s at %s and did not hold it%s", l.Account, life, l.State, clock(l.Time), spans(all, l.Account))
 			}
 		}
 	}
 	return all, nil
+}
+
+// spans tells who held an account when, for a message.
+func spans(all []tenure, account string) string {
+	var text strings.Builder
+	for _, t := range all {
+		if t.account == account {
+			fmt.Fprintf(&text, "\n  process %d, epoch %d: asked %s, known %s, until %s", t.life, t.epoch, clock(t.asked), clock(t.known), clock(t.until))
+		}
+	}
+	return text.String()
 }
 
 func clock(t time.Time) string { return t.Format("15:04:05.000") }
