@@ -52,7 +52,7 @@ func newKeysCreateCommand(place *keyPlace) *cobra.Command {
 				}
 				r.ExpiresAt = time.Now().Add(expires)
 			}
-			return place.with(cmd, func(ctx context.Context, ring keyRing) error {
+			return place.with(cmd, true, func(ctx context.Context, ring keyRing) error {
 				k, token, err := ring.Create(ctx, r)
 				if err != nil {
 					return err
@@ -79,7 +79,7 @@ func newKeysListCommand(place *keyPlace) *cobra.Command {
 		Short: "List the keys, without the keys themselves",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return place.with(cmd, func(ctx context.Context, ring keyRing) error {
+			return place.with(cmd, false, func(ctx context.Context, ring keyRing) error {
 				list, err := ring.List(ctx)
 				if err != nil {
 					return err
@@ -100,7 +100,7 @@ func newKeysRevokeCommand(place *keyPlace) *cobra.Command {
 			if rest, whole := strings.CutPrefix(id, "wk_"); whole { // the key itself: no more of it is to be shown
 				id, _, _ = strings.Cut(rest, "_")
 			}
-			return place.with(cmd, func(ctx context.Context, ring keyRing) error {
+			return place.with(cmd, false, func(ctx context.Context, ring keyRing) error {
 				switch _, err := ring.Delete(ctx, id); {
 				case errors.Is(err, store.ErrNotFound):
 					return fmt.Errorf("there is no key %s: `wildcat keys list` shows the ids", id)
@@ -150,8 +150,9 @@ type keyRing interface {
 // keyPlace is what the flags say about where the keys are.
 type keyPlace struct{ file, data, server string }
 
-// with opens the place, does something with its keys, and closes it.
-func (p keyPlace) with(cmd *cobra.Command, do func(context.Context, keyRing) error) (err error) {
+// with opens the place, does something with its keys, and closes it. Only who makes a key makes
+// the database for it, too, where its name may be misspelt.
+func (p keyPlace) with(cmd *cobra.Command, makes bool, do func(context.Context, keyRing) error) (err error) {
 	ctx := cmd.Context()
 	if p.server != "" {
 		return do(ctx, restKeys{hubAt(p.server)})
@@ -164,7 +165,7 @@ func (p keyPlace) with(cmd *cobra.Command, do func(context.Context, keyRing) err
 	if err != nil {
 		return report(cmd, err)
 	}
-	direct, err := app.OpenKeys(ctx, cfg)
+	direct, err := app.OpenKeys(ctx, cfg, makes)
 	if errors.Is(err, store.ErrLocked) {
 		if cfg.Server.Port == 0 {
 			return fmt.Errorf("%w; the hub's port is any free one, so that it cannot be asked: name its address with --server", err)

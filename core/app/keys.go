@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
 	"strings"
 
@@ -79,18 +80,19 @@ func (k *Keys) Close() error {
 
 // OpenKeys opens a hub's database for its API keys and nothing else. While a hub has the data
 // folder of a SQLite database it fails with an error that wraps store.ErrLocked; MongoDB may be
-// in use. A database that is being moved is refused.
-func OpenKeys(ctx context.Context, cfg *config.Config) (*Keys, error) {
+// in use. A database that is being moved is refused, and one on MongoDB that is not there, unless
+// makes is set.
+func OpenKeys(ctx context.Context, cfg *config.Config, makes bool) (*Keys, error) {
 	k := &Keys{}
-	if err := k.open(ctx, cfg); err != nil {
+	if err := k.open(ctx, cfg, makes); err != nil {
 		return nil, errors.Join(err, k.Close())
 	}
 	return k, nil
 }
 
-func (k *Keys) open(ctx context.Context, cfg *config.Config) error {
+func (k *Keys) open(ctx context.Context, cfg *config.Config, makes bool) error {
 	file, alone := strings.CutPrefix(cfg.Database.URI.Reveal(), "sqlite:")
-	s, err := k.openStore(ctx, cfg, file, alone)
+	s, err := k.openStore(ctx, cfg, file, alone, makes)
 	if err != nil {
 		return err
 	}
@@ -102,9 +104,13 @@ func (k *Keys) open(ctx context.Context, cfg *config.Config) error {
 	return err
 }
 
-func (k *Keys) openStore(ctx context.Context, cfg *config.Config, file string, alone bool) (store.Store, error) {
+func (k *Keys) openStore(ctx context.Context, cfg *config.Config, file string, alone, makes bool) (store.Store, error) {
 	if !alone {
-		return mongo.Open(ctx, mongo.Config{URI: cfg.Database.URI.Reveal(), Database: cfg.Database.Name}, mongo.Deps{})
+		s, err := mongo.Open(ctx, mongo.Config{URI: cfg.Database.URI.Reveal(), Database: cfg.Database.Name, Existing: !makes}, mongo.Deps{})
+		if errors.Is(err, mongo.ErrAbsent) {
+			return nil, fmt.Errorf("%w: check database.name (DB_NAME), which is %q", err, cfg.Database.Name)
+		}
+		return s, err
 	}
 	release, err := sqlite.Lock(cfg.Data)
 	if err != nil {

@@ -11,12 +11,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/wildcathub/wildcat/core/app"
+	"github.com/wildcathub/wildcat/core/config"
 	"github.com/wildcathub/wildcat/core/scenario"
 	"github.com/wildcathub/wildcat/core/store/mongo"
 )
@@ -166,4 +169,28 @@ func TestTheDocumentOfKeysDoesWhatItSays(t *testing.T) {
 	require.Contains(t, out, "this API key has the scope send, and DELETE /accounts/:accountId needs admin")
 	require.Regexp(t, `crm +send +shop`, out)
 	require.Contains(t, out, "is revoked")
+}
+
+// A misspelt name makes no database, except for who makes the first key of one.
+func TestKeysOfADatabaseThatIsNotThereAreNotLookedFor(t *testing.T) {
+	w := newKeyWorld(t)
+	cfg, err := config.Load(filepath.Join(w.dir, "wildcat.yaml"), config.Options{Env: func(name string) (string, bool) {
+		i := slices.IndexFunc(w.env, func(pair string) bool { return strings.HasPrefix(pair, name+"=") })
+		if i < 0 {
+			return "", false
+		}
+		return strings.TrimPrefix(w.env[i], name+"="), true
+	}})
+	require.NoError(t, err)
+	for range 2 {
+		_, err = app.OpenKeys(t.Context(), cfg, false)
+		require.ErrorIs(t, err, mongo.ErrAbsent)
+		require.ErrorContains(t, err, "check database.name (DB_NAME), which is \""+cfg.Database.Name)
+	}
+	k, err := app.OpenKeys(t.Context(), cfg, true)
+	require.NoError(t, err)
+	require.NoError(t, k.Close())
+	k, err = app.OpenKeys(t.Context(), cfg, false)
+	require.NoError(t, err)
+	require.NoError(t, k.Close())
 }

@@ -62,6 +62,9 @@ const (
 	addressTTL = time.Minute
 	// withdrawTimeout bounds how long a hub that stops tries to withdraw its address.
 	withdrawTimeout = time.Second
+	// answerTimeout is how long another hub may take to answer: a send waits a minute there for
+	// WhatsApp. One that was stopped never does.
+	answerTimeout = 90 * time.Second
 	// vouchFor is how long a proof holds: as far as clocks of hubs may be apart.
 	vouchFor = 2 * time.Minute
 )
@@ -113,7 +116,7 @@ func newPeers(ctx context.Context, a *App) (*peers, error) {
 	p := &peers{
 		store: a.store, accounts: a.accounts, parts: a.partitions, registry: a.registry, log: a.log, instance: a.instance,
 		given: a.cfg.Cluster.Advertise, every: refreshEvery, ttl: addressTTL, quit: make(chan struct{}),
-		client: &http.Transport{DialContext: (&net.Dialer{Timeout: 5 * time.Second}).DialContext, MaxIdleConnsPerHost: 16, IdleConnTimeout: time.Minute},
+		client: &http.Transport{DialContext: (&net.Dialer{Timeout: 5 * time.Second}).DialContext, MaxIdleConnsPerHost: 16, IdleConnTimeout: time.Minute, ResponseHeaderTimeout: answerTimeout},
 	}
 	fresh := make([]byte, 32)
 	_, _ = rand.Read(fresh) // never fails

@@ -156,7 +156,8 @@ func (h *history) read(ctx context.Context) (record, []byte, error) {
 		return rec, nil, fmt.Errorf("read which rules are in force: %w", err)
 	}
 	if err := json.Unmarshal(stored, &rec); err != nil {
-		return rec, nil, fmt.Errorf("read which rules are in force: %w", err)
+		return rec, nil, fmt.Errorf("the record of which rules are in force (kv: namespace %s, key %s) is damaged; once it is deleted, those of the configuration come into force: %w",
+			namespace, recordKey, err)
 	}
 	return rec, stored, nil
 }
