@@ -22,6 +22,9 @@ const (
 	chunkSize = 255 << 10
 	// chunksPerWrite is how many share a round trip, and how many are in memory.
 	chunksPerWrite = 4
+	// writesAtOnce is how many of a bucket's round trips with chunks are under way. A server
+	// writes no faster for having more of them, and each would wait longer, as would events.
+	writesAtOnce = 4
 	// touchEvery is how often an upload says that it is alive; one that has not for
 	// uploadTimeout was cut short.
 	touchEvery    = 5 * time.Minute
@@ -32,8 +35,13 @@ const (
 // The writer is our own: the driver's shares a buffer between the uploads of a bucket,
 // which damages files without an error, and allocates 16 MiB for each.
 type bucket struct {
-	s    *Store
-	name string
+	s      *Store
+	name   string
+	writes chan struct{} // has writesAtOnce places; nil where nothing is written
+}
+
+func newBucket(s *Store, name string) *bucket {
+	return &bucket{s: s, name: name, writes: make(chan struct{}, writesAtOnce)}
 }
 
 func (b *bucket) files() string  { return b.name + ".files" }
@@ -143,6 +151,12 @@ func (u *upload) write(ctx context.Context, piece []byte) error {
 		n := min(len(piece), chunkSize)
 		docs = append(docs, chunkDoc{ID: bson.NewObjectID(), FilesID: u.file.ID, N: u.next, Data: piece[:n]})
 		piece, u.next = piece[n:], u.next+1
+	}
+	select {
+	case u.b.writes <- struct{}{}:
+		defer func() { <-u.b.writes }()
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 	// No other upload has this file's id, so what is there already a try before has stored.
 	_, err := u.b.s.insertAll(ctx, u.b.chunks(), docs)

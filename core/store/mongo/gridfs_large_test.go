@@ -1,6 +1,7 @@
 package mongo
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -11,7 +12,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.mongodb.org/mongo-driver/v2/event"
 
 	"github.com/wildcathub/wildcat/core/store"
 )
@@ -128,4 +131,37 @@ func TestALargeFileInLittleMemory(t *testing.T) {
 	t.Logf("%d MiB more", peak>>20)
 	require.Less(t, peak, uint64(15<<20))
 	require.Equal(t, hashOf(t, stream(7, size)), info.SHA256)
+}
+
+// However many upload at once, few of their round trips are under way: on a slow server each
+// would take too long else, and fail.
+func TestUploadsDoNotCrowdTheServer(t *testing.T) {
+	var under, most atomic.Int64
+	var began sync.Map // by request
+	s := openStore(t, Config{}, Deps{Monitor: &event.CommandMonitor{
+		Started: func(_ context.Context, e *event.CommandStartedEvent) {
+			if coll, _ := e.Command.Lookup("insert").StringValueOK(); coll == "media.chunks" {
+				began.Store(e.RequestID, true)
+				n := under.Add(1)
+				for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
+				}
+			}
+		},
+		Succeeded: func(_ context.Context, e *event.CommandSucceededEvent) {
+			if _, ours := began.LoadAndDelete(e.RequestID); ours {
+				under.Add(-1)
+			}
+		},
+	}})
+	var wg sync.WaitGroup
+	for i := range 16 {
+		wg.Go(func() {
+			_, err := s.PutBlob(t.Context(), store.BlobInfo{ID: fmt.Sprint(i), Account: "a"}, stream(i, 3<<20))
+			assert.NoError(t, err)
+		})
+	}
+	wg.Wait()
+	require.LessOrEqual(t, most.Load(), int64(writesAtOnce))
+	require.Greater(t, most.Load(), int64(1))
+	require.Zero(t, under.Load())
 }

@@ -116,7 +116,7 @@ func newStore(client *mongo.Client, name string, deps Deps, m *metrics) *Store {
 		log: deps.Logger.With("component", "mongo"), pos: newPositions(deps.Now),
 		lanes: newLanes(), aliases: newAliasCache(),
 	}
-	s.media, s.bodies = &bucket{s: s, name: "media"}, &bucket{s: s, name: "bodies"}
+	s.media, s.bodies = newBucket(s, "media"), newBucket(s, "bodies")
 	s.appends = startBatcher(s.runAppends)
 	s.settles = startBatcher(s.runSettles)
 	return s
