@@ -1,7 +1,6 @@
 package account
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -77,7 +76,7 @@ func (o *owner) deleteNow() error {
 		return fmt.Errorf("remove keys: %w", err)
 	}
 	// A phone may have paired in the last moment.
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := o.within(time.Minute)
 	defer cancel()
 	rec, err := o.m.deps.Store.Account(ctx, o.id)
 	if err == nil && rec.JID != o.jid {

@@ -44,7 +44,7 @@ func (o *owner) unlink() error {
 
 // untilHalt is a context that ends with the account's goroutine.
 func (o *owner) untilHalt(d time.Duration) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithTimeout(context.Background(), d)
+	ctx, cancel := o.within(d)
 	over := make(chan struct{})
 	go func() {
 		defer close(over)

@@ -20,12 +20,7 @@ func (o *owner) acquire(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("acquire account: %w", err)
 		}
-		o.hold(l)
-		o.renew = o.m.deps.Clock.After(o.m.cfg.renew())
-		if o.m.cfg.Shared {
-			o.log.Info("account is taken", "epoch", l.Epoch, "until", l.Until)
-			o.m.metrics.leases.WithLabelValues("taken").Inc()
-		}
+		o.taken(l)
 	}
 	if o.overdue() {
 		return fmt.Errorf("acquire account: its lease has run out: %w", store.ErrStale)
@@ -38,6 +33,26 @@ func (o *owner) acquire(ctx context.Context) error {
 	}
 	o.owned = true
 	return nil
+}
+
+// taken notes a lease that was acquired. Of an account that other hubs may take a keeper renews
+// it, once the account runs.
+func (o *owner) taken(l store.Lease) {
+	o.hold(l)
+	if !o.m.cfg.Shared {
+		o.renew = o.m.deps.Clock.After(o.m.cfg.renew())
+		return
+	}
+	o.log.Info("account is taken", "epoch", l.Epoch, "until", l.Until)
+	o.m.metrics.leases.WithLabelValues("taken").Inc()
+}
+
+// within bounds what the account's goroutine waits for: by the time, and by the lease.
+func (o *owner) within(d time.Duration) (context.Context, context.CancelFunc) {
+	if o.keeper == nil {
+		return context.WithTimeout(context.Background(), d)
+	}
+	return context.WithTimeout(o.keeper.ctx, d)
 }
 
 // ttl is how long a lease lasts without being renewed.
@@ -61,6 +76,7 @@ func (c *Config) look() time.Duration   { return c.ttl() / 12 }
 // being written.
 func (o *owner) lost(wait time.Duration) error {
 	epoch := o.lease.Epoch
+	o.keeper.stop()
 	o.hold(store.Lease{})
 	err := o.forgo(wait)
 	if o.m.cfg.Shared && epoch != 0 {
@@ -85,16 +101,13 @@ func (o *owner) forgo(wait time.Duration) error {
 func (o *owner) hold(l store.Lease) {
 	o.lease = l
 	o.m.tenures.set(o.id, l)
-	if o.expire = nil; o.m.cfg.Shared && l.Epoch != 0 {
-		o.expire = o.m.deps.Clock.After(l.Until.Sub(o.m.deps.Clock.Now()) - o.m.cfg.margin())
-	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.status.Epoch = l.Epoch
 }
 
-// prolong renews the lease. Without it no connection may be held: two owners of one
-// account would throw each other out.
+// prolong renews the lease where there are no other hubs. Without it no connection may be held:
+// two owners of one account would throw each other out.
 func (o *owner) prolong() {
 	ctx, cancel := context.WithTimeout(context.Background(), min(storeTimeout, o.m.cfg.renew()))
 	defer cancel()
@@ -106,12 +119,6 @@ func (o *owner) prolong() {
 	case errors.Is(err, store.ErrStale):
 		o.log.Error("account's lease was lost", "err", err)
 		o.renew = nil
-		if o.m.cfg.Shared {
-			o.m.metrics.leases.WithLabelValues("lost").Inc()
-			_ = o.lost(0) // it is another's: there is nothing to wait for
-			o.gone = true // here
-			return
-		}
 		if o.want {
 			o.retry(ReasonLeaseLost)
 		}
@@ -129,16 +136,19 @@ func (o *owner) prolong() {
 	o.renew = o.m.deps.Clock.After(o.m.cfg.renew())
 }
 
-// expired lets go of an account whose lease ends, and could not be renewed: another hub may
-// take it any moment. This one takes it again if it is free once the database answers.
+// expired lets go of an account whose lease ends, and could not be renewed, or is another's: that
+// one may take it any moment, or has. This one takes it again if it is free once the database
+// answers.
 func (o *owner) expired() {
-	o.log.Error("account's lease runs out, letting go of it")
-	o.m.metrics.leases.WithLabelValues("ran_out").Inc()
+	o.gone = true // here
+	if o.keeper != nil && o.keeper.taken() {
+		_ = o.lost(0) // there is nothing to wait for
+		return
+	}
 	if held(o.snapshot().State) {
 		o.display(StateReconnecting, ReasonLeaseLost, "") // nothing is to be written any more
 	}
 	o.m.park(o)
-	o.gone = true
 }
 
 // release gives the lease back. Another hub may take it at once, so that nothing is done under
@@ -153,11 +163,15 @@ func (o *owner) release() {
 		_ = o.lost(0)
 		return // it runs out by itself
 	}
-	if err := o.lost(storeTimeout); err != nil {
+	wait := storeTimeout
+	if o.keeper.finished() {
+		wait = o.m.cfg.margin() // it is about to run out
+	}
+	if err := o.lost(wait); err != nil {
 		o.log.Warn("account's lease is not given back, it runs out by itself", "err", err)
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), wait)
 	defer cancel()
 	if err := o.m.deps.Store.ReleaseLease(ctx, l); err != nil {
 		o.log.Warn("account's lease was not given back", "err", err)

@@ -126,6 +126,8 @@ type Manager struct {
 
 	storage *storage
 
+	adopting sync.Mutex // one account at a time is made this hub's
+
 	mu      sync.Mutex
 	running bool
 	owners  map[string]*owner
@@ -190,7 +192,10 @@ func (m *Manager) Start(ctx context.Context) error {
 	m.running = true
 	m.storage.start(m.deps.Doubt)
 	for _, rec := range all {
-		o := m.own(ctx, rec)
+		o, err := m.own(ctx, rec, store.Lease{})
+		if err != nil {
+			return fmt.Errorf("start accounts: %w", err)
+		}
 		m.owners[rec.ID] = o
 		go o.run(m.cfg.AutoConnect && rec.Connect)
 	}
@@ -259,7 +264,17 @@ func (m *Manager) Create(ctx context.Context, a store.Account) (store.Account, e
 	if err := m.deps.Store.CreateAccount(ctx, a); err != nil {
 		return store.Account{}, fmt.Errorf("create account: %w", err)
 	}
-	m.install(m.own(ctx, a), true)
+	if !m.cfg.Shared {
+		o, err := m.own(ctx, a, store.Lease{})
+		if err == nil {
+			m.install(o, true)
+		}
+		return a, err
+	}
+	// Another hub may have found it, and taken it. If this one fails, whoever is first takes it.
+	if err := m.adopt(ctx, a, true); err != nil && !errors.Is(err, store.ErrStale) {
+		m.log.Warn("account was made, and is not taken yet", "account", a.ID, "err", err)
+	}
 	return a, nil
 }
 

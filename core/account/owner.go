@@ -37,7 +37,7 @@ type owner struct {
 	lease    store.Lease // Epoch 0: not held
 	owned    bool        // Deps.Owned was told of it
 	renew    <-chan time.Time
-	expire   <-chan time.Time // the lease ends soon, and was not renewed
+	keeper   *keeper // renews the lease where other hubs may take the account; nil elsewhere
 	session  *session
 	// want: a connection is to be held.
 	want bool
@@ -60,8 +60,9 @@ type owner struct {
 	last   store.Account // the record as it was last read or written
 }
 
-// own makes an account's goroutine, to be run.
-func (m *Manager) own(ctx context.Context, rec store.Account) *owner {
+// own makes an account's goroutine, to be run. Its lease is acquired unless it is given. Where
+// other hubs may take the account an error means that it is not this hub's.
+func (m *Manager) own(ctx context.Context, rec store.Account, l store.Lease) (*owner, error) {
 	o := &owner{
 		m: m, id: rec.ID, log: m.log.With("account", rec.ID), jid: rec.JID, keys: rec.Collection,
 		halt: make(chan struct{}), done: make(chan struct{}), commands: make(chan command),
@@ -70,12 +71,20 @@ func (m *Manager) own(ctx context.Context, rec store.Account) *owner {
 	o.status.State, o.status.Reason = restored(rec.State, rec.Reason)
 	o.status.Since = m.deps.Clock.Now()
 	m.metrics.moved(o.id, "", o.status.State)
+	if l.Epoch != 0 {
+		o.taken(l)
+	}
 	// The lease is taken before anything runs: what a predecessor left unfinished can
-	// be settled without a connection. Failing is no obstacle: it is tried again.
-	if err := o.acquire(ctx); err != nil {
+	// be settled without a connection.
+	err := o.acquire(ctx)
+	switch {
+	case err != nil && m.cfg.Shared:
+		o.leave()
+		return nil, err
+	case err != nil: // no obstacle: it is tried again
 		o.log.Warn("account's lease is not free", "err", err)
 	}
-	return o
+	return o, nil
 }
 
 func (o *owner) stop() { o.once.Do(func() { close(o.halt) }) }
@@ -84,13 +93,15 @@ func (o *owner) stop() { o.once.Do(func() { close(o.halt) }) }
 func (o *owner) run(connect bool) {
 	defer close(o.done)
 	defer o.leave()
-	if connect {
-		o.want = true
-		if o.overdue() { // what came before took too long
-			o.expired()
-		} else {
-			o.connect()
-		}
+	if o.m.cfg.Shared {
+		o.keep()
+	}
+	o.want = connect
+	switch {
+	case o.overdue(): // what came before took too long
+		o.expired()
+	case connect:
+		o.connect()
 	}
 	for !o.gone {
 		var signals <-chan whatsapp.Signal
@@ -103,7 +114,7 @@ func (o *owner) run(connect bool) {
 		case <-o.halt:
 			return
 		case c := <-o.commands:
-			if o.overdue() {
+			if o.overdue() || o.keeper.finished() {
 				c.reply <- ErrElsewhere
 				continue
 			}
@@ -117,12 +128,12 @@ func (o *owner) run(connect bool) {
 			o.rest()
 		case <-o.renew:
 			do = o.prolong
-		case <-o.expire:
+		case <-o.keeper.ended():
 			do = o.expired
 		case <-o.weather:
 			do = o.weathered
 		}
-		if o.overdue() { // whatever came: it came too late
+		if o.overdue() || o.keeper.finished() { // whatever came: it came too late
 			do = o.expired
 		}
 		do()
@@ -218,7 +229,7 @@ func (o *owner) record(change func(*store.Account)) error {
 	if err := o.m.storage.outage(); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
+	ctx, cancel := o.within(storeTimeout)
 	defer cancel()
 	rec, err := o.m.deps.Store.UpdateAccount(ctx, o.id, change)
 	if err != nil {

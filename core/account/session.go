@@ -65,7 +65,7 @@ func (o *owner) connect() {
 
 // open begins a connection. If it cannot, reason says why.
 func (o *owner) open() (reason string, err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
+	ctx, cancel := o.within(storeTimeout)
 	defer cancel()
 	if err := o.acquire(ctx); err != nil {
 		if errors.Is(err, store.ErrStale) {
@@ -88,6 +88,7 @@ func (o *owner) open() (reason string, err error) {
 		return ReasonDeviceFailed, fmt.Errorf("make client: %w", err)
 	}
 	o.session = s
+	o.keeper.use(s)
 	s.work.Add(1)
 	go func() {
 		defer s.work.Done()
@@ -182,6 +183,7 @@ func (o *owner) hangUp() {
 		default:
 		}
 	}
+	o.keeper.use(nil)
 	o.session = nil
 }
 

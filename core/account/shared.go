@@ -250,7 +250,7 @@ func (s *share) take(ctx context.Context, h *holdings, n int) error {
 		if n == 0 {
 			return nil
 		}
-		switch err := s.m.adopt(ctx, a); {
+		switch err := s.m.adopt(ctx, a, s.m.cfg.AutoConnect); {
 		case err == nil:
 			n--
 		case errors.Is(err, store.ErrStale): // another was faster
@@ -293,16 +293,27 @@ func (s *share) rank(account string) uint32 {
 }
 
 // adopt takes an account that is free. Errors wrap store.ErrStale if it is not.
-func (m *Manager) adopt(ctx context.Context, rec store.Account) error {
+func (m *Manager) adopt(ctx context.Context, rec store.Account, connect bool) error {
+	// One at a time: who acquires a lease that this hub has already shares it, and must not give
+	// it back when something fails.
+	m.adopting.Lock()
+	defer m.adopting.Unlock()
+	if _, err := m.find(rec.ID); err == nil {
+		return nil
+	}
 	l, err := m.deps.Store.AcquireLease(ctx, accountLease+rec.ID, m.cfg.Instance, m.cfg.ttl())
 	if err != nil {
 		return fmt.Errorf("take account %s: %w", rec.ID, err)
 	}
 	// The record may have changed before the lease was ours.
 	if rec, err = m.deps.Store.Account(ctx, rec.ID); err != nil {
-		return errors.Join(fmt.Errorf("take account: %w", err), m.deps.Store.ReleaseLease(ctx, l))
+		return errors.Join(fmt.Errorf("take account: %w", err), m.deps.Store.ReleaseLease(context.WithoutCancel(ctx), l))
 	}
-	m.install(m.own(ctx, rec), m.cfg.AutoConnect && rec.Connect)
+	o, err := m.own(ctx, rec, l)
+	if err != nil {
+		return fmt.Errorf("take account %s: %w", rec.ID, err)
+	}
+	m.install(o, connect && rec.Connect)
 	return nil
 }
 

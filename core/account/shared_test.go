@@ -36,6 +36,8 @@ type cluster struct {
 	epochs map[string]uint64
 	twice  []string
 	lost   func(context.Context) error // waits for what is being written; nil: nothing is
+	fronts map[string]account.Store    // by hub: what stands between it and the store
+	refuse map[string]error            // by hub: why it cannot take charge of any account
 }
 
 func newCluster(t *testing.T) *cluster {
@@ -66,11 +68,15 @@ func (idle) Run(ctx context.Context, _ string, _ uint64, _ whatsapp.Sender) { <-
 // join starts a hub.
 func (c *cluster) join(name string) *account.Manager {
 	c.t.Helper()
+	front := c.fronts[name]
+	if front == nil {
+		front = c.store
+	}
 	m, err := account.New(account.Config{
 		AutoConnect: true, Instance: name, Shared: true, Lease: 1200 * time.Millisecond,
 		Reconnect: config.ReconnectConfig{Min: 20 * time.Millisecond, Max: 200 * time.Millisecond},
 	}, account.Deps{
-		Store: c.store, Devices: c.keys, Outbox: idle{}, Registerer: prometheus.NewRegistry(),
+		Store: front, Devices: c.keys, Outbox: idle{}, Registerer: prometheus.NewRegistry(),
 		NewClient: func(d whatsapp.Deps) (whatsapp.Client, error) {
 			d.HTTP, d.Sends = c.network.HTTP, c.store
 			return whatsapp.New(d)
@@ -81,6 +87,9 @@ func (c *cluster) join(name string) *account.Manager {
 		Owned: func(_ context.Context, id string, epoch uint64) error {
 			c.mu.Lock()
 			defer c.mu.Unlock()
+			if err := c.refuse[name]; err != nil {
+				return err
+			}
 			// A hub that makes an account while it looks for free ones is told twice of one lease.
 			if other, taken := c.owners[id]; taken && (other != name || c.epochs[id] != epoch) {
 				c.twice = append(c.twice, fmt.Sprintf("%s: %s while %s", id, name, other))

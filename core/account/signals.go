@@ -1,7 +1,6 @@
 package account
 
 import (
-	"context"
 	"time"
 
 	"github.com/wildcathub/wildcat/core/store"
@@ -208,7 +207,7 @@ func (o *owner) removeKeys(jid string) error {
 	if jid == "" {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
+	ctx, cancel := o.within(storeTimeout)
 	defer cancel()
 	if err := o.acquire(ctx); err != nil { // the keys may be in use by another owner
 		return err

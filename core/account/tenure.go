@@ -53,5 +53,5 @@ func (m *Manager) Tenure(account string) uint64 {
 // process was stopped, or starved. What it knows is then as old as the lease, so it is not
 // renewed, even where nobody took it: the account is let go, and taken anew if it is free.
 func (o *owner) overdue() bool {
-	return o.m.cfg.Shared && o.lease.Epoch != 0 && !o.m.deps.Clock.Now().Before(o.lease.Until)
+	return o.m.cfg.Shared && !o.m.Leased(o.id, o.lease.Epoch)
 }

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/gin-gonic/gin"
 
@@ -93,8 +94,12 @@ func (s *Server) passOn(c *gin.Context, peer Hub) error {
 	if err != nil {
 		return errPeer.because(err)
 	}
+	ctx, giveUp := context.WithCancelCause(c.Request.Context())
+	defer giveUp(nil)
+	account := c.Param("accountId")
+	go s.watchHolder(ctx, account, peer, giveUp)
 	var arrived atomic.Bool // perhaps: the other hub may do what it was asked
-	ctx := httptrace.WithClientTrace(c.Request.Context(), &httptrace.ClientTrace{WroteHeaders: func() { arrived.Store(true) }})
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: func() { arrived.Store(true) }})
 	proxy := httputil.ReverseProxy{
 		Transport: s.deps.Peers.Transport(),
 		Rewrite: func(r *httputil.ProxyRequest) {
@@ -117,11 +122,41 @@ func (s *Server) passOn(c *gin.Context, peer Hub) error {
 			return nil
 		},
 		ErrorHandler: func(_ http.ResponseWriter, _ *http.Request, err error) {
+			if why := context.Cause(ctx); errors.Is(why, errMovedOn) {
+				err = why
+			}
 			s.fail(c, s.unanswered(c, err, arrived.Load() && !errors.Is(err, errDistrusted)))
 		},
 	}
 	proxy.ServeHTTP(c.Writer, c.Request.WithContext(ctx))
 	return nil
+}
+
+// errMovedOn says that a hub was not waited for any more.
+var errMovedOn = errors.New("the account has moved on from the hub that was asked, which did not answer")
+
+// holderEvery is how often it is looked whether the hub that is asked holds the account still.
+const holderEvery = 2 * time.Second
+
+// watchHolder gives a request up once the hub that it was passed on to, and that has not answered,
+// does not hold the account any more: it was stopped, or cut off.
+func (s *Server) watchHolder(ctx context.Context, account string, asked Hub, giveUp context.CancelCauseFunc) {
+	tick := time.NewTicker(holderEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		// Nobody may hold it for a moment while it moves, and the one that is asked then answers.
+		here := s.deps.Peers.Here(account) == nil
+		now, err := s.deps.Peers.Peer(ctx, account)
+		if here || err == nil && now.Instance != "" && now.Instance != asked.Instance {
+			giveUp(errMovedOn)
+			return
+		}
+	}
 }
 
 // unanswered is what a client gets for a request that another hub has not answered. A message

@@ -67,3 +67,19 @@ func TestConnectingAnAccountThatNobodyHoldsMayBeTriedAgain(t *testing.T) {
 		}
 	}
 }
+
+// A holder that was stopped does not answer, and another hub has its accounts after a while.
+func TestAHubThatHoldsTheAccountNoMoreIsNotWaitedFor(t *testing.T) {
+	r, p := withPeers(t)
+	p.hereErr = ErrMoving
+	stopped := make(chan struct{})
+	holder := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-stopped }))
+	defer holder.Close()
+	defer close(stopped)
+	p.url = holder.URL
+	for request, want := range map[string]string{"POST /accounts/shop/connect": "hub_unreachable", "POST /accounts/shop/message/send": "send_uncertain"} {
+		p.asked, p.moved = 0, "third"
+		rec := passedOn(r, request, aText)
+		require.Contains(t, rec.Body.String(), fmt.Sprintf("%q", want), request)
+	}
+}

@@ -22,10 +22,15 @@ type peerage struct {
 	hereErr error
 	others  map[string]bool
 	asked   int
+	// moved names the hub that has all accounts since the first was asked for.
+	moved string
 }
 
 func (p *peerage) Peer(context.Context, string) (Hub, error) {
 	p.asked++
+	if p.moved != "" && p.asked > 1 {
+		return Hub{Instance: p.moved, URL: p.url}, p.err
+	}
 	return Hub{Instance: "other", URL: p.url}, p.err
 }
 func (p *peerage) Here(string) error                      { return p.hereErr }
