@@ -138,14 +138,10 @@ var leaseFaults = map[string]fault{
 		more: []edit{{"core/partition/tenure.go", "import (\n\t\"context\"\n", "import (\n\t\"context\"\n\t\"errors\"\n"}},
 	},
 	"acting goes on after the lease": { // which leaves it to the fences in the database
-		file: "core/account/tenure.go",
-		old:  "\treturn l.Epoch != 0 && l.Epoch == epoch && m.deps.Clock.Now().Before(l.Until)\n",
-		new:  "\treturn l.Epoch == epoch\n",
-		more: []edit{
-			{"core/account/tenure.go", "\treturn o.m.cfg.Shared && o.lease.Epoch != 0 && !o.m.deps.Clock.Now().Before(o.lease.Until)\n", "\treturn false\n"},
-			{"core/account/lease.go", "func (o *owner) expired() {\n", "func (o *owner) expired() {\n\tif o.lease.Epoch > 0 {\n\t\treturn\n\t}\n"},
-			{"core/account/lease.go", "\tcase errors.Is(err, store.ErrStale):\n\t\to.log.Error", "\tcase errors.Is(err, store.ErrStale) && !o.m.cfg.Shared:\n\t\to.log.Error"},
-		},
+		file:   "core/account/tenure.go",
+		old:    "\treturn l.Epoch != 0 && l.Epoch == epoch && m.deps.Clock.Now().Before(l.Until)\n",
+		new:    "\treturn l.Epoch == epoch\n",
+		more:   []edit{{"core/account/keeper.go", "\t\tif left <= 0 {\n", "\t\tif left <= 0 {\n\t\t\t<-k.ctx.Done()\n\t\t\treturn\n\t\t}\n\t\tif left <= 0 {\n"}},
 		paused: true,
 	},
 }
