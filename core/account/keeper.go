@@ -44,11 +44,11 @@ func (k *keeper) stop() {
 func (k *keeper) run(l store.Lease) {
 	defer close(k.done)
 	m, log := k.o.m, k.o.log
-	for {
+	for pause := m.cfg.renew(); ; {
 		select {
 		case <-k.ctx.Done():
 			return
-		case <-m.deps.Clock.After(min(m.cfg.renew(), l.Until.Sub(m.deps.Clock.Now())-m.cfg.margin())):
+		case <-m.deps.Clock.After(min(pause, l.Until.Sub(m.deps.Clock.Now())-m.cfg.margin())):
 		}
 		// The process may have been stopped: what it knows is then as old as the lease, which is
 		// not renewed, even where nobody took it.
@@ -73,8 +73,9 @@ func (k *keeper) run(l store.Lease) {
 		case err != nil:
 			log.Warn("account's lease was not renewed", "err", err)
 			m.storage.doubt()
+			pause = m.cfg.look()
 		default:
-			l = fresh
+			l, pause = fresh, m.cfg.renew()
 			m.tenures.set(k.o.id, l)
 			log.Debug("account's lease is renewed", "epoch", l.Epoch, "until", l.Until)
 		}

@@ -28,10 +28,10 @@ func (o *owner) acquire(ctx context.Context) error {
 	if o.owned || o.m.deps.Owned == nil {
 		return nil
 	}
+	o.owned = true // also if it fails halfway: what has begun is ended then
 	if err := o.m.deps.Owned(ctx, o.id, o.lease.Epoch); err != nil {
-		return fmt.Errorf("take over account: %w", err)
+		return errors.Join(fmt.Errorf("take over account: %w", err), o.forgo(o.m.cfg.margin()))
 	}
-	o.owned = true
 	return nil
 }
 
@@ -164,14 +164,15 @@ func (o *owner) release() {
 		return // it runs out by itself
 	}
 	wait := storeTimeout
-	if o.keeper.finished() {
-		wait = o.m.cfg.margin() // it is about to run out
+	if o.m.cfg.Shared { // nobody renews it from now on
+		left := o.m.tenures.of(o.id).Until.Sub(o.m.deps.Clock.Now())
+		wait = min(wait, max(left, o.m.cfg.margin()))
 	}
 	if err := o.lost(wait); err != nil {
 		o.log.Warn("account's lease is not given back, it runs out by itself", "err", err)
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), wait)
+	ctx, cancel := context.WithTimeout(context.Background(), min(wait, o.m.cfg.renew()))
 	defer cancel()
 	if err := o.m.deps.Store.ReleaseLease(ctx, l); err != nil {
 		o.log.Warn("account's lease was not given back", "err", err)

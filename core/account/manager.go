@@ -126,7 +126,7 @@ type Manager struct {
 
 	storage *storage
 
-	adopting sync.Mutex // one account at a time is made this hub's
+	adopting chan struct{} // has one place: one account at a time is made this hub's
 
 	mu      sync.Mutex
 	running bool
@@ -164,7 +164,7 @@ func New(cfg Config, deps Deps) (*Manager, error) {
 	m := &Manager{
 		cfg: cfg, deps: deps, log: deps.Logger.With("component", "account"),
 		dials: make(chan struct{}, maxDials), owners: map[string]*owner{}, parked: map[string]parked{},
-		tenures: tenures{by: map[string]store.Lease{}},
+		adopting: make(chan struct{}, 1), tenures: tenures{by: map[string]store.Lease{}},
 	}
 	var err error
 	if m.metrics, err = newMetrics(deps.Registerer); err != nil {
@@ -452,6 +452,9 @@ func (m *Manager) ask(ctx context.Context, id, what string, do func(*owner) erro
 	o, err := m.find(id)
 	if err != nil {
 		return err
+	}
+	if m.cfg.Shared && m.Tenure(id) == 0 { // its lease has run out, and its goroutine is about to end
+		return fmt.Errorf("%s account %s: %w", what, id, ErrElsewhere)
 	}
 	c := command{do: do, reply: make(chan error, 1)}
 	select {

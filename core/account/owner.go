@@ -118,7 +118,7 @@ func (o *owner) run(connect bool) {
 				c.reply <- ErrElsewhere
 				continue
 			}
-			do = func() { c.reply <- c.do(o) }
+			do = func() { c.reply <- o.cutShort(c.do(o)) }
 		case s := <-signals:
 			do = func() { o.signalled(s) }
 		case err := <-dialed:
@@ -138,6 +138,14 @@ func (o *owner) run(connect bool) {
 		}
 		do()
 	}
+}
+
+// cutShort tells of a command that failed since the lease ended meanwhile.
+func (o *owner) cutShort(err error) error {
+	if err == nil || errors.Is(err, ErrStopped) || !o.keeper.finished() {
+		return err
+	}
+	return fmt.Errorf("%w by now: %w", ErrElsewhere, err)
 }
 
 // leave ends the goroutine's hold on the account.
@@ -179,7 +187,7 @@ func (o *owner) shift(state, reason, code string) {
 	if !o.display(state, reason, code) {
 		return
 	}
-	if doubtful, _ := o.m.storage.state(); doubtful {
+	if doubtful, _ := o.m.storage.state(); doubtful || o.keeper.finished() {
 		o.unsaved = true // it would only hold up the account; resume makes up for it
 		return
 	}

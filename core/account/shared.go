@@ -246,19 +246,20 @@ func (s *share) take(ctx context.Context, h *holdings, n int) error {
 	slices.SortFunc(free, func(a, b store.Account) int {
 		return cmp.Compare(s.rank(a.ID), s.rank(b.ID))
 	})
+	var errs []error
 	for _, a := range free {
-		if n == 0 {
-			return nil
+		if n == 0 || ctx.Err() != nil {
+			break
 		}
 		switch err := s.m.adopt(ctx, a, s.m.cfg.AutoConnect); {
 		case err == nil:
 			n--
 		case errors.Is(err, store.ErrStale): // another was faster
 		default:
-			return err
+			errs = append(errs, err)
 		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // give hands n accounts over: those that this hub would take last. One whose QR code somebody
@@ -296,18 +297,24 @@ func (s *share) rank(account string) uint32 {
 func (m *Manager) adopt(ctx context.Context, rec store.Account, connect bool) error {
 	// One at a time: who acquires a lease that this hub has already shares it, and must not give
 	// it back when something fails.
-	m.adopting.Lock()
-	defer m.adopting.Unlock()
-	if _, err := m.find(rec.ID); err == nil {
-		return nil
+	select {
+	case m.adopting <- struct{}{}:
+		defer func() { <-m.adopting }()
+	case <-ctx.Done():
+		return ctx.Err()
 	}
+	if _, err := m.find(rec.ID); !errors.Is(err, ErrElsewhere) {
+		return err // it is held here; or this hub stops, and its accounts are not to be seen any more
+	}
+	ctx, cancel := context.WithTimeout(ctx, m.cfg.renew())
+	defer cancel()
 	l, err := m.deps.Store.AcquireLease(ctx, accountLease+rec.ID, m.cfg.Instance, m.cfg.ttl())
 	if err != nil {
 		return fmt.Errorf("take account %s: %w", rec.ID, err)
 	}
 	// The record may have changed before the lease was ours.
 	if rec, err = m.deps.Store.Account(ctx, rec.ID); err != nil {
-		return errors.Join(fmt.Errorf("take account: %w", err), m.deps.Store.ReleaseLease(context.WithoutCancel(ctx), l))
+		return errors.Join(fmt.Errorf("take account: %w", err), m.giveBack(ctx, l))
 	}
 	o, err := m.own(ctx, rec, l)
 	if err != nil {
@@ -315,6 +322,13 @@ func (m *Manager) adopt(ctx context.Context, rec store.Account, connect bool) er
 	}
 	m.install(o, connect && rec.Connect)
 	return nil
+}
+
+// giveBack gives back a lease under which nothing was done.
+func (m *Manager) giveBack(ctx context.Context, l store.Lease) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.cfg.margin())
+	defer cancel()
+	return m.deps.Store.ReleaseLease(ctx, l)
 }
 
 // dropped forgets an account's goroutine that has ended.
@@ -378,7 +392,7 @@ func (m *Manager) Holder(ctx context.Context, id string) (string, error) {
 	_, here := m.owners[id]
 	_, was := m.parked[id]
 	m.mu.Unlock()
-	if here || !m.cfg.Shared {
+	if !m.cfg.Shared || here && m.Tenure(id) != 0 { // else its goroutine is about to end
 		return m.cfg.Instance, nil
 	}
 	if err := m.storage.outage(); err != nil {
