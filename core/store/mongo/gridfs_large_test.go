@@ -19,15 +19,11 @@ import (
 	"github.com/wildcathub/wildcat/core/store"
 )
 
-// scale tells the sizes to test with: all of it if WILDCAT_MONGO_LARGE asks for that and
-// the server keeps files on a disk, else a hundredth.
-func scale(t *testing.T) func(int64) int64 {
-	t.Helper()
+// scale tells the sizes to test with: all of it if WILDCAT_MONGO_LARGE asks for that, else a
+// hundredth. The fake server keeps it in memory, 6 GB of it.
+func scale() func(int64) int64 {
 	if os.Getenv("WILDCAT_MONGO_LARGE") == "" {
 		return func(size int64) int64 { return size / 100 }
-	}
-	if isFake(t, admin(t, server(t))) {
-		t.Skip("WILDCAT_MONGO_LARGE is for a real server: the fake keeps 6 GB in memory")
 	}
 	return func(size int64) int64 { return size }
 }
@@ -89,7 +85,7 @@ func readBack(t *testing.T, s *Store, seed int, info store.BlobInfo) {
 
 // 64 files of 64 MB where WILDCAT_MONGO_LARGE is set, a hundredth of that elsewhere.
 func TestManyFilesAtOnceInLittleMemory(t *testing.T) {
-	of := scale(t)
+	of := scale()
 	s := openStore(t, Config{}, Deps{})
 	infos := make([]store.BlobInfo, 64)
 	grown := heapGrowth()
@@ -119,7 +115,7 @@ func TestManyFilesAtOnceInLittleMemory(t *testing.T) {
 // A file of 2 GB where WILDCAT_MONGO_LARGE is set, a hundredth of that elsewhere: less is in
 // memory at a time than the smaller of the two.
 func TestALargeFileInLittleMemory(t *testing.T) {
-	of := scale(t)
+	of := scale()
 	s := openStore(t, Config{}, Deps{})
 	size := of(2 << 30)
 	grown := heapGrowth()
