@@ -33,7 +33,12 @@ func (p *peerage) Peer(context.Context, string) (Hub, error) {
 	}
 	return Hub{Instance: "other", URL: p.url}, p.err
 }
-func (p *peerage) Here(string) error                      { return p.hereErr }
+func (p *peerage) Here(string) error {
+	if p.hereErr == nil && p.url != "" {
+		return ErrMoving // another does
+	}
+	return p.hereErr
+}
 func (p *peerage) Vouch(r *http.Request, instance string) { r.Header.Set("Vouched", instance) }
 func (p *peerage) Vouched(r *http.Request) (bool, error) {
 	if r.Header.Get("Vouched") == "a third" {
