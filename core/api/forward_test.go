@@ -33,6 +33,7 @@ func (p *peerage) Peer(context.Context, string) (Hub, error) {
 	}
 	return Hub{Instance: "other", URL: p.url}, p.err
 }
+
 func (p *peerage) Here(string) error {
 	if p.hereErr == nil && p.url != "" {
 		return ErrMoving // another does
