@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"encoding/json"
 	"io"
 	"log/slog"
@@ -128,7 +129,17 @@ type TraceStage struct {
 // Connectors shows the endpoints.
 type Connectors interface {
 	ConnectorStatus(ctx context.Context) ([]ConnectorStatus, error)
+	// EnableConnector lets one that is disabled work again; a success for one that works. Errors
+	// wrap store.ErrNotFound.
+	EnableConnector(ctx context.Context, id string) error
+	// DiscardWaiting cancels what waits for one that is disabled, or missing, and says how many
+	// deliveries that were. It fails with ErrConnectorServed for one that works; else errors wrap
+	// store.ErrNotFound.
+	DiscardWaiting(ctx context.Context, id string) (int, error)
 }
+
+// ErrConnectorServed says that a connector works, so that nothing waits for it in vain.
+var ErrConnectorServed = errors.New("connector is at work")
 
 // ConnectorStatus is one endpoint: an entry under `connectors:`, or a registered webhook.
 type ConnectorStatus struct {
@@ -139,7 +150,8 @@ type ConnectorStatus struct {
 	Use     string `json:"use"`
 	Version string `json:"version,omitempty"`
 	Enabled bool   `json:"enabled"`
-	// State is a stable word such as running, starting, failed or disabled, and Reason says why.
+	// State is a stable word such as running, starting, failed, disabled or missing (deliveries
+	// wait for one that is not configured), and Reason says why.
 	State    string   `json:"state"`
 	Reason   string   `json:"reason,omitempty"`
 	Restarts int      `json:"restarts"`

@@ -110,6 +110,8 @@ var (
 	errEvent           = absent("Event not found", "event_not_found")
 	errDelivery        = absent("Delivery not found", "delivery_not_found")
 	errDeliveryQueued  = &failure{status: http.StatusConflict, text: "Delivery is queued already", code: "delivery_queued"}
+	errConnector       = absent("Connector not found: GET /v1/connectors lists their ids", "connector_not_found")
+	errConnectorServed = &failure{status: http.StatusConflict, text: "Connector is at work: what waits for it is being delivered", code: "connector_at_work"}
 	errDeliveryState   = bad("state must be queued, ok, dead, parked or cancelled", "invalid_state")
 	errSince           = bad("since must be a time such as 2026-01-31T12:00:00Z, or unix seconds", "invalid_since")
 	errBounds          = bad("before and after must be times in unix seconds, or such as 2026-01-31T12:00:00Z", "invalid_time")

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net"
 	"os"
 	"regexp"
@@ -95,6 +96,27 @@ func TestConnectorsAndRulesAreListed(t *testing.T) {
 	r := newRig(t)
 	require.JSONEq(t, `{"ok":true,"connectors":[{"id":"connector:jsonl","name":"jsonl","use":"./bin/x","enabled":true,"state":"running","restarts":0,"events":["message"],"accounts":[],"deliveries":{"ok":3}}]}`,
 		r.do("GET /v1/connectors", "").Body.String())
+}
+
+func TestAConnectorIsEnabledAndWhatWaitsIsDiscarded(t *testing.T) {
+	r := newRig(t)
+	require.JSONEq(t, `{"ok":true,"message":"Enabled"}`, r.do("POST /v1/connectors/connector:jsonl/enable", "").Body.String())
+	require.JSONEq(t, `{"ok":true,"message":"Enabled"}`, r.do("POST /v1/webhooks/wh_1/enable", "").Body.String())
+	require.Equal(t, []string{"connector:jsonl", "wh_1"}, r.enabled)
+	require.JSONEq(t, `{"ok":true,"cancelled":4}`, r.do("POST /v1/connectors/wh_1/discard", "").Body.String())
+
+	r.connErr = fmt.Errorf("enable: %w", store.ErrNotFound)
+	for path, code := range map[string]string{
+		"/v1/connectors/none/enable": "connector_not_found", "/v1/connectors/none/discard": "connector_not_found", "/v1/webhooks/none/enable": "webhook_not_found",
+	} {
+		rec := r.do("POST "+path, "")
+		require.Equal(t, 404, rec.Code, path)
+		require.Contains(t, rec.Body.String(), code)
+	}
+	r.connErr = ErrConnectorServed
+	rec := r.do("POST /v1/connectors/wh_1/discard", "")
+	require.Equal(t, 409, rec.Code)
+	require.Contains(t, rec.Body.String(), "connector_at_work")
 }
 
 func TestHealthSaysWhichWhatsAppItIs(t *testing.T) {

@@ -50,6 +50,8 @@ type world struct {
 	deliveries []store.Delivery
 	deliveryQ  store.DeliveryQuery
 	replayErr  error
+	enabled    []string // connectors
+	connErr    error
 	trace      map[string]Trace
 	checks     []Check
 	readied    int
@@ -257,6 +259,15 @@ func (w *world) ConnectorStatus(context.Context) ([]ConnectorStatus, error) {
 		ID: "connector:jsonl", Name: "jsonl", Use: "./bin/x", Enabled: true, State: "running", Events: []string{"message"},
 		Accounts: []string{}, Deliveries: map[store.DeliveryState]int{store.DeliveryOK: 3},
 	}}, w.enter()
+}
+
+func (w *world) EnableConnector(_ context.Context, id string) error {
+	w.enabled = append(w.enabled, id)
+	return w.connErr
+}
+
+func (w *world) DiscardWaiting(_ context.Context, id string) (int, error) {
+	return len(id), w.connErr
 }
 
 var version1 = RuleVersion{Version: "0123456789ab", Number: 7, Since: noon, Hub: "h1", Cause: "reload", Count: 2}

@@ -2,8 +2,12 @@ package app
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"path/filepath"
+	"slices"
+	"strings"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -63,15 +67,13 @@ func (c connectors) ConnectorStatus(ctx context.Context) ([]api.ConnectorStatus,
 		s := api.ConnectorStatus{
 			ID: e.ID, Name: e.Name, Use: e.Use, Enabled: true, State: d.State, Reason: d.Reason,
 			Version: e.Connector.Info().Version, Events: e.Events, Accounts: e.Accounts, Deliveries: d.Counts,
+			OldestQueued: unlessZero(d.OldestQueued),
 		}
 		if s.Deliveries == nil {
 			s.Deliveries = map[store.DeliveryState]int{}
 		}
 		if s.Reason == "" && d.State == "failing" {
 			s.Reason = d.LastError
-		}
-		if !d.OldestQueued.IsZero() {
-			s.OldestQueued = &d.OldestQueued
 		}
 		if p, ok := e.Connector.(*connector.Process); ok {
 			ps := p.Status()
@@ -90,5 +92,44 @@ func (c connectors) ConnectorStatus(ctx context.Context) ([]api.ConnectorStatus,
 			})
 		}
 	}
-	return out, nil
+	return append(out, c.missing(out)...), nil
+}
+
+// missing shows what waits for connectors that are not configured. Those that are switched off
+// get it counted.
+func (c connectors) missing(shown []api.ConnectorStatus) []api.ConnectorStatus {
+	var out []api.ConnectorStatus
+	for _, m := range c.outbox.Missing() {
+		i := slices.IndexFunc(shown, func(s api.ConnectorStatus) bool { return s.ID == m.ID })
+		if i >= 0 {
+			shown[i].Deliveries, shown[i].OldestQueued = m.Counts, unlessZero(m.OldestQueued)
+			continue
+		}
+		out = append(out, api.ConnectorStatus{
+			ID: m.ID, Name: strings.TrimPrefix(m.ID, "connector:"), State: m.State, Reason: m.Reason, Events: []string{}, Accounts: []string{},
+			Deliveries: m.Counts, OldestQueued: unlessZero(m.OldestQueued),
+		})
+	}
+	return out
+}
+
+func unlessZero(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}
+
+// EnableConnector implements api.Connectors.
+func (c connectors) EnableConnector(ctx context.Context, id string) error {
+	return c.outbox.Enable(ctx, id)
+}
+
+// DiscardWaiting implements api.Connectors.
+func (c connectors) DiscardWaiting(ctx context.Context, id string) (int, error) {
+	n, err := c.outbox.Discard(ctx, id)
+	if errors.Is(err, deliver.ErrServed) {
+		err = api.ErrConnectorServed
+	}
+	return n, err
 }

@@ -121,6 +121,7 @@ func (o *Outbox) Enable(ctx context.Context, id string) error {
 		return fmt.Errorf("enable endpoint %s: %w", id, err)
 	}
 	o.revive(ep, at)
+	o.log.Info("endpoint is enabled", "connector", ep.Name)
 	return nil
 }
 

@@ -75,6 +75,7 @@ type Store interface {
 	RequeueDelivery(ctx context.Context, id string, due time.Time) (store.Delivery, error)
 	MoveDeliveries(ctx context.Context, endpoint string, from, to store.DeliveryState, reason string, at time.Time) (int, error)
 	CountDeliveries(ctx context.Context, endpoint string) (map[store.DeliveryState]int, time.Time, error)
+	WaitingEndpoints(ctx context.Context) ([]string, error)
 	store.Endpoints
 }
 

@@ -16,7 +16,7 @@ const (
 
 // controller does what needs the store but not an attempt: it writes the endpoints'
 // health, parks what a disabled endpoint has queued, cancels what came too late for
-// a removed one, and counts the backlog.
+// a removed one, counts the backlog, and looks for what waits for endpoints that are missing.
 func (o *Outbox) controller(ctx context.Context) {
 	tick := time.NewTicker(controlEvery)
 	defer tick.Stop()
@@ -32,6 +32,7 @@ func (o *Outbox) controller(ctx context.Context) {
 		for _, ep := range eps {
 			o.control(ctx, ep)
 		}
+		o.seekMissing(ctx)
 		select {
 		case <-ctx.Done():
 			return

@@ -225,6 +225,21 @@ func (f *fakeStore) CountDeliveries(_ context.Context, endpoint string) (map[sto
 	return by, oldest, nil
 }
 
+func (f *fakeStore) WaitingEndpoints(context.Context) ([]string, error) {
+	unlock, err := f.lock()
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	ids := map[string]bool{}
+	for _, d := range f.rows {
+		if d.State == store.DeliveryQueued || d.State == store.DeliveryParked {
+			ids[d.Endpoint] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(ids)), nil
+}
+
 func (f *fakeStore) SaveEndpoint(_ context.Context, e store.EndpointState) error {
 	unlock, err := f.lock()
 	if err != nil {

@@ -2,6 +2,7 @@ package deliver
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -136,8 +137,15 @@ func (g *gauges) Describe(ch chan<- *prometheus.Desc) {
 func (g *gauges) Collect(ch chan<- prometheus.Metric) {
 	o := g.o
 	now := o.now()
+	states := []store.DeliveryState{store.DeliveryQueued, store.DeliveryParked, store.DeliveryDead}
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	for _, m := range o.Missing() {
+		for _, s := range states {
+			gauge(descBacklog, float64(m.Counts[s]), m.ID, string(s))
+		}
+		gauge(descOldest, age(m.OldestQueued, now), m.ID)
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -145,14 +153,10 @@ func (g *gauges) Collect(ch chan<- prometheus.Metric) {
 		if o.endpoints[ep.ID] != ep {
 			continue // on its way out, while its successor is here
 		}
-		for _, s := range []store.DeliveryState{store.DeliveryQueued, store.DeliveryParked, store.DeliveryDead} {
+		for _, s := range states {
 			gauge(descBacklog, float64(ep.counts.by[s]), ep.ID, string(s))
 		}
-		oldest := 0.0
-		if !ep.counts.oldest.IsZero() {
-			oldest = max(now.Sub(ep.counts.oldest).Seconds(), 0)
-		}
-		gauge(descOldest, oldest, ep.ID)
+		gauge(descOldest, age(ep.counts.oldest, now), ep.ID)
 		gauge(descFlying, float64(ep.flying), ep.ID)
 		state := 0.0
 		if ep.breaker.open {
@@ -163,4 +167,12 @@ func (g *gauges) Collect(ch chan<- prometheus.Metric) {
 		}
 		gauge(descBreaker, state, ep.ID)
 	}
+}
+
+// age is how long ago a time was, in seconds; 0 for none.
+func age(at, now time.Time) float64 {
+	if at.IsZero() {
+		return 0
+	}
+	return max(now.Sub(at).Seconds(), 0)
 }

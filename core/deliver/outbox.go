@@ -56,6 +56,9 @@ type Outbox struct {
 	gone      map[string]bool // removed endpoints
 	cancels   []string        // of these, those that got a delivery too late
 	owned     map[int]uint64  // while shared: the partitions in our charge, and their epochs
+	missing   map[string]*missing
+
+	missingNext time.Time // the controller's: when it looks for them
 
 	attempts sync.WaitGroup // connector calls
 	loops    sync.WaitGroup // everything else

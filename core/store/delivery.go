@@ -141,6 +141,9 @@ type Deliveries interface {
 	// CountDeliveries returns how many deliveries an endpoint has in each state, and
 	// when the oldest queued one was created (zero if none).
 	CountDeliveries(ctx context.Context, endpoint string) (map[DeliveryState]int, time.Time, error)
+	// WaitingEndpoints returns the ids of the endpoints that have queued or parked deliveries, in
+	// their order. What is not waited for costs nothing.
+	WaitingEndpoints(ctx context.Context) ([]string, error)
 }
 
 // EndpointState is what must survive a restart about an endpoint's health.

@@ -225,3 +225,22 @@ func (s *Store) CountDeliveries(ctx context.Context, endpoint string) (map[store
 	}
 	return counts, back(oldest[0].CreatedAt), nil
 }
+
+// WaitingEndpoints implements store.Deliveries. It steps through the index from endpoint to
+// endpoint, so that it costs as much as there are endpoints, however much waits; the order is that
+// index's, and so no other one is taken.
+func (s *Store) WaitingEndpoints(ctx context.Context) ([]string, error) {
+	waits := el("state", in([]store.DeliveryState{store.DeliveryQueued, store.DeliveryParked}))
+	var out []string
+	for after := ""; ; after = out[len(out)-1] {
+		next, err := findAll[deliveryDoc](ctx, s, collDeliveries, doc(el("endpoint", doc(el("$gt", after))), waits),
+			find().SetSort(doc(el("endpoint", 1), el("state", 1), el("pos", 1))).SetLimit(1).SetProjection(doc(el("endpoint", 1))))
+		if err != nil {
+			return nil, fmt.Errorf("list waiting endpoints: %w", err)
+		}
+		if len(next) == 0 {
+			return out, nil
+		}
+		out = append(out, next[0].Endpoint)
+	}
+}

@@ -171,9 +171,12 @@ func TestQueriesUseTheirIndexes(t *testing.T) {
 		`SELECT coalesce(max(seq), 0) FROM deliveries WHERE endpoint_n = ? AND chat_n = ?`:                                "USING COVERING INDEX deliveries_lane",
 		`SELECT min(chat_n) FROM deliveries WHERE endpoint_n = ?1 AND state = 0 AND chat_n > ?2`:                          "USING COVERING INDEX deliveries_queued",
 		`SELECT n FROM deliveries d WHERE d.endpoint_n = ? AND d.state = 0 AND d.chat_n = ? AND d.seq > ? ORDER BY d.seq`: "deliveries_queued",
-		`SELECT n FROM deliveries WHERE endpoint_n = ? AND state = 3 AND state > 1 LIMIT 9`:                               "deliveries_odd",
-		`SELECT count(*) FROM deliveries WHERE endpoint_n = ?1`:                                                           "COVERING INDEX deliveries_endpoint",
-		`SELECT n FROM blobs b WHERE b.internal = 1 AND NOT EXISTS (SELECT 1 FROM events e WHERE e.body_blob = b.id)`:     "events_body",
+		`SELECT min(endpoint_n) FROM deliveries WHERE state = 0 AND endpoint_n > ?`:                                       "COVERING INDEX deliveries_queued",
+		`SELECT min(endpoint_n) FROM deliveries WHERE state > 1 AND endpoint_n > ?`:                                       "COVERING INDEX deliveries_odd",
+		waitingEndpoints: "USING COVERING INDEX deliveries_odd (endpoint_n=? AND state=?)",
+		`SELECT n FROM deliveries WHERE endpoint_n = ? AND state = 3 AND state > 1 LIMIT 9`:                           "deliveries_odd",
+		`SELECT count(*) FROM deliveries WHERE endpoint_n = ?1`:                                                       "COVERING INDEX deliveries_endpoint",
+		`SELECT n FROM blobs b WHERE b.internal = 1 AND NOT EXISTS (SELECT 1 FROM events e WHERE e.body_blob = b.id)`: "events_body",
 	} {
 		var plan []string
 		args := make([]any, strings.Count(query, "?"))

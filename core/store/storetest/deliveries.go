@@ -323,6 +323,33 @@ var outboxTests = []test{
 		require.NoError(t, err)
 		require.Zero(t, n)
 	}},
+	{"tell which endpoints something waits for", func(t *testing.T, s store.Store) {
+		waiting := func(want ...string) {
+			t.Helper()
+			got, err := s.WaitingEndpoints(t.Context())
+			require.NoError(t, err)
+			same(t, append([]string{}, got...), append([]string{}, want...))
+		}
+		waiting()
+		for i := range 6 {
+			queue(t, s, i, "a", fmt.Sprint("c", i%2), "plugin", "done", "hook", "buried", "gone")
+		}
+		waiting("buried", "done", "gone", "hook", "plugin")
+		for i := range 6 {
+			require.Empty(t, finish(t, s, finishOK(store.Delivery{ID: deliveryID(id(i), "done")})))
+			f := finishOK(store.Delivery{ID: deliveryID(id(i), "buried")})
+			f.State = store.DeliveryDead
+			require.Empty(t, finish(t, s, f))
+			if i > 0 { // one stays
+				require.Empty(t, finish(t, s, finishOK(store.Delivery{ID: deliveryID(id(i), "plugin")})))
+			}
+		}
+		for endpoint, to := range map[string]store.DeliveryState{"hook": store.DeliveryParked, "gone": store.DeliveryCancelled} {
+			_, err := s.MoveDeliveries(t.Context(), endpoint, store.DeliveryQueued, to, "", at(1))
+			require.NoError(t, err)
+		}
+		waiting("hook", "plugin")
+	}},
 	{"a large backlog is moved whole", func(t *testing.T, s store.Store) {
 		const n = 1500
 		side(t, 8, func(w int) error {
