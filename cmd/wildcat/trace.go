@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -91,7 +92,9 @@ func printTrace(out io.Writer, body []byte) error {
 		return fmt.Errorf("decode the hub's answer: %w", err)
 	}
 	p := func(format string, args ...any) { _, _ = fmt.Fprintf(out, format+"\n", args...) }
-	p("event      %s  %s  account %s  chat %s  seq %d  %s", t.Event.ID, t.Event.Type, t.Event.Account, t.Event.Chat, t.Event.Seq, stamp(&t.Event.Time))
+	if t.Event.ID != "" {
+		p("event      %s  %s  account %s  chat %s  seq %d  %s", t.Event.ID, t.Event.Type, t.Event.Account, t.Event.Chat, t.Event.Seq, stamp(&t.Event.Time))
+	}
 	for _, s := range t.Stages {
 		p("stage      %-7s %s", s.Stage, stamp(s.At))
 	}
@@ -105,7 +108,7 @@ func printTrace(out io.Writer, body []byte) error {
 		p("verdict    dropped: no connector gets it")
 	}
 	for _, s := range t.Sends {
-		p("send       %s to %s by %s: %s, attempt %d %s", s.MessageID, s.To, s.Rule, s.State, s.Attempt, s.Reason)
+		p("send       %s to %s by %s: %s, attempt %d %s", s.MessageID, s.To, cmp.Or(s.Rule, "request"), s.State, s.Attempt, s.Reason)
 	}
 	for _, d := range t.Deliveries {
 		p("delivery   %s to %s: %s %s", d.ID, d.Endpoint, d.State, d.Reason)

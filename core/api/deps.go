@@ -19,6 +19,7 @@ import (
 type Deps struct {
 	Accounts   Accounts
 	Sender     Sender
+	Sends      Sends
 	Messages   Messages
 	Blobs      Blobs
 	Webhooks   Webhooks
@@ -67,6 +68,14 @@ type Accounts interface {
 // Sender sends texts and waits for WhatsApp's acceptance, as *send.Queue does.
 type Sender interface {
 	Send(ctx context.Context, r send.Request) (send.Result, error)
+	// Ask tells what became of a request that came before with the same key. Errors wrap
+	// store.ErrNotFound if none did.
+	Ask(ctx context.Context, r send.Request) (send.Result, error)
+}
+
+// Sends reads stored sends, as store.Sends does.
+type Sends interface {
+	ListSends(ctx context.Context, q store.SendQuery) ([]store.Send, error)
 }
 
 // Messages reads stored messages.
@@ -104,13 +113,14 @@ type Deliveries interface {
 // Tracer tells what became of an event.
 type Tracer interface {
 	// Trace returns the story of the event with this id; with an account, of the newest
-	// message of that account with this WhatsApp id. Errors wrap store.ErrNotFound.
+	// message of that account with this WhatsApp id. One that was to be sent and has no event has a
+	// story of its send only. Errors wrap store.ErrNotFound.
 	Trace(ctx context.Context, account, id string) (Trace, error)
 }
 
 // Trace is the story of one event.
 type Trace struct {
-	// Event is shown without its raw form.
+	// Event is shown without its raw form; nil if there are only Sends.
 	Event *sdk.Event
 	// Stages are what was reached, in order: "stored", "ruled", "done".
 	Stages []TraceStage

@@ -113,6 +113,8 @@ var (
 	errConnector       = absent("Connector not found: GET /v1/connectors lists their ids", "connector_not_found")
 	errConnectorServed = &failure{status: http.StatusConflict, text: "Connector is at work: what waits for it is being delivered", code: "connector_at_work"}
 	errDeliveryState   = bad("state must be queued, ok, dead, parked or cancelled", "invalid_state")
+	errSendState       = bad("state must be queued, sending, sent, failed or unknown", "invalid_state")
+	errSendCursor      = absent("Send not found", "send_not_found")
 	errSince           = bad("since must be a time such as 2026-01-31T12:00:00Z, or unix seconds", "invalid_since")
 	errBounds          = bad("before and after must be times in unix seconds, or such as 2026-01-31T12:00:00Z", "invalid_time")
 	errRules           = &failure{status: http.StatusUnprocessableEntity, text: "the rules have mistakes: the old ones stay in force", code: "rules_invalid"}

@@ -16,6 +16,8 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/stretchr/testify/require"
 
+	"github.com/wildcathub/wildcat/core/keys"
+	"github.com/wildcathub/wildcat/core/send"
 	"github.com/wildcathub/wildcat/core/store"
 	"github.com/wildcathub/wildcat/sdk"
 )
@@ -96,6 +98,71 @@ func TestConnectorsAndRulesAreListed(t *testing.T) {
 	r := newRig(t)
 	require.JSONEq(t, `{"ok":true,"connectors":[{"id":"connector:jsonl","name":"jsonl","use":"./bin/x","enabled":true,"state":"running","restarts":0,"events":["message"],"accounts":[],"deliveries":{"ok":3}}]}`,
 		r.do("GET /v1/connectors", "").Body.String())
+}
+
+// An account may have lost its connection since; a client that is told so sends once more.
+func TestASendIsAskedAboutAgainWithoutAConnection(t *testing.T) {
+	r := newRig(t)
+	const body = `{"to":"9@g.us","message":"x"}`
+	again := func(key string) (int, string) {
+		rec := r.do("POST /accounts/old/message/send", body, "Idempotency-Key: "+key)
+		return rec.Code, rec.Body.String()
+	}
+	code, text := again("k1")
+	require.Equal(t, 400, code, text)
+	require.Contains(t, text, "account_not_connected")
+	r.sent = append(r.sent, send.Request{Account: "old", Key: "k1"})
+	code, text = again("k1")
+	require.Equal(t, 200, code, text)
+	require.JSONEq(t, `{"ok":true,"messageId":"3EB0AA","timestamp":1769860800}`, text)
+	r.sendErr = send.ErrPending
+	code, text = again("k1")
+	require.Equal(t, 202, code, text)
+	require.Contains(t, text, `"pending":true`)
+	r.sendErr = send.ErrKeyReused
+	code, _ = again("k1")
+	require.Equal(t, 422, code)
+	r.sendErr = send.ErrUnknown
+	code, text = again("k1")
+	require.Equal(t, 504, code)
+	require.Contains(t, text, `"messageId":"3EB0AA"`)
+	code, _ = again("k2")
+	require.Equal(t, 400, code)
+	require.Equal(t, 400, r.do("POST /accounts/old/message/send", body).Code)
+	require.Len(t, r.sent, 1, "nothing was sent")
+}
+
+func TestSendsAreListed(t *testing.T) {
+	r := newRig(t)
+	for i := range 3 {
+		r.sends = append(r.sends, store.Send{
+			ID: fmt.Sprint("s", i), Account: "shop", WAID: "3EB0AA", To: "1@s.whatsapp.net", State: store.SendUnknown, Payload: []byte("a secret"),
+			Attempt: 1, CreatedAt: noon, UpdatedAt: noon,
+		})
+	}
+	rec := r.do("GET /v1/accounts/shop/sends?state=unknown&limit=2&cursor=s9", "")
+	require.Equal(t, 200, rec.Code)
+	require.Equal(t, store.SendQuery{Account: "shop", State: store.SendUnknown, After: "s9", Limit: 2}, r.sendQ)
+	require.Contains(t, rec.Body.String(), `"cursor":"s1"`)
+	require.Contains(t, rec.Body.String(), `{"id":"s0","messageId":"3EB0AA","to":"1@s.whatsapp.net","rule":"","index":0,"state":"unknown","reason":"","attempt":1,"sentAt":null,`)
+	require.NotContains(t, rec.Body.String(), "secret")
+	require.Contains(t, r.do("GET /v1/accounts/shop/sends", "").Body.String(), `"cursor":null`)
+	require.Equal(t, 400, r.do("GET /v1/accounts/shop/sends?state=lost", "").Code)
+	require.Equal(t, 404, r.do("GET /v1/accounts/none/sends", "").Code)
+	mine := r.make1(t, keys.Request{Scope: keys.Admin, Accounts: []string{"old"}})
+	require.Equal(t, 404, r.do("GET /v1/accounts/shop/sends", "", mine).Code)
+	require.Equal(t, 200, r.do("GET /v1/accounts/old/sends", "", mine).Code)
+}
+
+func TestASendWithoutEventHasAStory(t *testing.T) {
+	r := newRig(t)
+	r.trace["shop/3EB0AA"] = Trace{Sends: []store.Send{{ID: "s1", Account: "shop", WAID: "3EB0AA", State: store.SendUnknown, CreatedAt: noon, UpdatedAt: noon}}}
+	rec := r.do("GET /v1/events/3EB0AA/trace?account=shop", "")
+	require.Equal(t, 200, rec.Code)
+	require.Contains(t, rec.Body.String(), `"event":null`)
+	require.Contains(t, rec.Body.String(), `"state":"unknown"`)
+	mine := r.make1(t, keys.Request{Scope: keys.Admin, Accounts: []string{"old"}})
+	require.Equal(t, 404, r.do("GET /v1/events/3EB0AA/trace?account=shop", "", mine).Code)
 }
 
 func TestAConnectorIsEnabledAndWhatWaitsIsDiscarded(t *testing.T) {

@@ -43,6 +43,8 @@ type world struct {
 
 	messages   []store.Message
 	query      store.MessageQuery
+	sends      []store.Send
+	sendQ      store.SendQuery
 	files      map[string]string
 	blobQ      store.BlobQuery
 	hooks      []store.Webhook
@@ -149,6 +151,20 @@ func (w *world) Send(ctx context.Context, r send.Request) (send.Result, error) {
 		return send.Result{MessageID: "3EB0AA"}, send.ErrPending
 	}
 	return send.Result{MessageID: "3EB0AA", At: noon}, w.sendErr
+}
+
+func (w *world) Ask(_ context.Context, r send.Request) (send.Result, error) {
+	for _, old := range w.sent {
+		if old.Key == r.Key {
+			return send.Result{MessageID: "3EB0AA", At: noon}, w.sendErr
+		}
+	}
+	return send.Result{}, store.ErrNotFound
+}
+
+func (w *world) ListSends(_ context.Context, q store.SendQuery) ([]store.Send, error) {
+	w.sendQ = q
+	return w.sends[:min(len(w.sends), q.Limit)], w.enter()
 }
 
 func (w *world) Message(_ context.Context, account, id string) (store.Message, error) {
@@ -353,7 +369,7 @@ func newRig(t *testing.T, change ...func(*Config)) *rig {
 	require.NoError(t, err)
 	s, err := New(cfg, Deps{
 		Keys:     ring,
-		Accounts: w, Sender: w, Messages: w, Blobs: w, Webhooks: w, Deliveries: w, Tracer: w, Connectors: w, Rules: w, Health: w,
+		Accounts: w, Sender: w, Sends: w, Messages: w, Blobs: w, Webhooks: w, Deliveries: w, Tracer: w, Connectors: w, Rules: w, Health: w,
 		Gatherer: reg, Registerer: reg, Now: func() time.Time { return w.now() },
 		Logger: slog.New(slog.NewTextHandler(logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Rand:   strings.NewReader(strings.Repeat("deterministic", 100)),

@@ -2,6 +2,7 @@ package api
 
 import (
 	"encoding/json"
+	"slices"
 
 	"github.com/gin-gonic/gin"
 
@@ -14,6 +15,7 @@ type sendView struct {
 	ID        string          `json:"id"`
 	MessageID string          `json:"messageId"`
 	To        string          `json:"to"`
+	Event     string          `json:"event,omitempty"` // that it answers
 	Rule      string          `json:"rule"`
 	Index     int             `json:"index"`
 	State     store.SendState `json:"state"`
@@ -22,6 +24,45 @@ type sendView struct {
 	SentAt    any             `json:"sentAt"`
 	CreatedAt string          `json:"createdAt"`
 	UpdatedAt string          `json:"updatedAt"`
+}
+
+func viewSends(list []store.Send) []sendView {
+	views := make([]sendView, len(list))
+	for i, one := range list {
+		views[i] = sendView{
+			ID: one.ID, MessageID: one.WAID, To: one.To, Event: one.EventID, Rule: one.Rule, Index: one.Index, State: one.State,
+			Reason: one.Reason, Attempt: one.Attempt, SentAt: isoOrNil(one.SentAt),
+			CreatedAt: iso(one.CreatedAt), UpdatedAt: iso(one.UpdatedAt),
+		}
+	}
+	return views
+}
+
+// listSends pages from the oldest: pass the answer's cursor to go on.
+func (s *Server) listSends(c *gin.Context) error {
+	id, err := accountParam(c)
+	if err != nil {
+		return err
+	}
+	state := store.SendState(c.Query("state"))
+	if known := []store.SendState{
+		"", store.SendQueued, store.SendSending, store.SendSent, store.SendFailed, store.SendUnknown,
+	}; !slices.Contains(known, state) {
+		return errSendState
+	}
+	if _, err := s.account(c, errAccount); err != nil {
+		return err
+	}
+	limit, _ := page(c)
+	list, err := s.deps.Sends.ListSends(c.Request.Context(), store.SendQuery{Account: id, State: state, After: c.Query("cursor"), Limit: limit})
+	if err != nil {
+		return or(err, store.ErrNotFound, errSendCursor)
+	}
+	cursor := ""
+	if len(list) == limit {
+		cursor = list[len(list)-1].ID
+	}
+	return ok(c, gin.H{"ok": true, "sends": viewSends(list), "cursor": filled(cursor)})
 }
 
 type stageView struct {
@@ -39,8 +80,11 @@ func (s *Server) traceEvent(c *gin.Context) error {
 	t, err := s.deps.Tracer.Trace(c.Request.Context(), account, c.Param("id"))
 	if err == nil {
 		of := "" // an event that cannot be told whose it is, is for those who may know of all
-		if t.Event != nil {
+		switch {
+		case t.Event != nil:
 			of = t.Event.Account
+		case len(t.Sends) > 0:
+			of = t.Sends[0].Account
 		}
 		err = ofCaller(c, of, nil)
 	}
@@ -51,14 +95,7 @@ func (s *Server) traceEvent(c *gin.Context) error {
 	for i, one := range t.Stages {
 		stages[i] = stageView{one.Stage, isoOrNil(one.At)}
 	}
-	sends := make([]sendView, len(t.Sends))
-	for i, one := range t.Sends {
-		sends[i] = sendView{
-			ID: one.ID, MessageID: one.WAID, To: one.To, Rule: one.Rule, Index: one.Index, State: one.State,
-			Reason: one.Reason, Attempt: one.Attempt, SentAt: isoOrNil(one.SentAt),
-			CreatedAt: iso(one.CreatedAt), UpdatedAt: iso(one.UpdatedAt),
-		}
-	}
+	sends := viewSends(t.Sends)
 	deliveries := make([]deliveryView, len(t.Deliveries))
 	for i, one := range t.Deliveries {
 		deliveries[i] = viewDelivery(one)

@@ -54,9 +54,6 @@ func (s *Server) sendText(c *gin.Context) error {
 			return err
 		}
 	}
-	if status := oldStatus(a.State); status != "connected" {
-		return errNotConnected.with("status", status).with("state", a.State).with("reason", a.Reason)
-	}
 	ctx, cancel := context.WithTimeout(c.Request.Context(), s.cfg.SendTimeout)
 	defer cancel()
 	answer := gin.H{"ok": true}
@@ -70,7 +67,12 @@ func (s *Server) sendText(c *gin.Context) error {
 			return err
 		}
 	}
-	res, err := s.deps.Sender.Send(ctx, r)
+	var res send.Result
+	if status := oldStatus(a.State); status == "connected" {
+		res, err = s.deps.Sender.Send(ctx, r)
+	} else if res, err = s.earlier(ctx, r); errors.Is(err, store.ErrNotFound) {
+		return errNotConnected.with("status", status).with("state", a.State).with("reason", a.Reason)
+	}
 	switch {
 	case errors.Is(err, send.ErrPending) && r.Key != "":
 		// Stored, and sent once WhatsApp takes it: the same key asks what became of it.
@@ -84,6 +86,16 @@ func (s *Server) sendText(c *gin.Context) error {
 	}
 	answer["messageId"], answer["timestamp"] = res.MessageID, res.At.Unix()
 	return ok(c, answer)
+}
+
+// earlier is what became of a request that came before with the same key. It may have been sent by
+// now, or goes out later, so that it needs no connection: a client that is told that there is none
+// would send it once more.
+func (s *Server) earlier(ctx context.Context, r send.Request) (send.Result, error) {
+	if r.Key == "" {
+		return send.Result{}, store.ErrNotFound
+	}
+	return s.deps.Sender.Ask(ctx, r)
 }
 
 // textRequest reads and checks a text to send.

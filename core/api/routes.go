@@ -48,6 +48,7 @@ func (s *Server) routes() []route {
 		{http.MethodDelete, "/webhooks/:id", contract, needAdmin, itsAccounts, s.deleteWebhook},
 
 		{http.MethodGet, "/v1/events/:id/trace", extra, needRead, itsAccounts, s.traceEvent},
+		{http.MethodGet, "/v1/accounts/:accountId/sends", extra, needRead, thisAccount, s.listSends},
 		{http.MethodGet, "/v1/deliveries", extra, needRead, itsAccounts, s.listDeliveries},
 		{http.MethodPost, "/v1/deliveries/:id/replay", extra, needAdmin, itsAccounts, s.replayDelivery},
 		{http.MethodGet, "/v1/connectors", extra, needRead, allAccounts, s.listConnectors},

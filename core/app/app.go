@@ -162,7 +162,7 @@ func New(ctx context.Context, cfg *config.Config, deps Deps) (app *App, err erro
 		others = a.peers
 	}
 	if a.api, err = api.New(api.Config{Server: cfg.Server, Network: cfg.WhatsApp.Network, Version: deps.Version}, api.Deps{
-		Accounts: forgetful{a.accounts, a.outbox}, Sender: a.sends, Messages: a.store, Blobs: a.store, Webhooks: a.registry,
+		Accounts: forgetful{a.accounts, a.outbox}, Sender: a.sends, Sends: a.store, Messages: a.store, Blobs: a.store, Webhooks: a.registry,
 		Deliveries: deliveries{store: a.store, outbox: a.outbox}, Tracer: tracer{a.store},
 		Connectors: connectors{cfg: cfg, registry: a.registry, outbox: a.outbox}, Rules: ruleBook{a.rules}, Health: health{a}, Keys: a.keys, Peers: others, Nudged: a.nudged,
 		Gatherer: a.metrics, Registerer: a.metrics, Logger: deps.Logger,

@@ -344,6 +344,9 @@ func call(ts *testscript.TestScript, args []string) (string, error) {
 	if key := ts.Getenv("KEY"); key != "" {
 		req.Header.Set("X-API-Key", key)
 	}
+	if key := ts.Getenv("IDEMPOTENCY_KEY"); key != "" {
+		req.Header.Set("Idempotency-Key", key)
+	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return "", err

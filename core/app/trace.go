@@ -21,6 +21,9 @@ const traceDeliveries = 500
 // Trace implements api.Tracer.
 func (t tracer) Trace(ctx context.Context, account, id string) (api.Trace, error) {
 	se, err := t.find(ctx, account, id)
+	if errors.Is(err, store.ErrNotFound) && account != "" {
+		return t.ofSend(ctx, account, id)
+	}
 	if err != nil {
 		return api.Trace{}, fmt.Errorf("trace %s: %w", id, err)
 	}
@@ -40,6 +43,19 @@ func (t tracer) Trace(ctx context.Context, account, id string) (api.Trace, error
 		return api.Trace{}, fmt.Errorf("trace %s: %w", id, err)
 	}
 	return tr, nil
+}
+
+// ofSend is the story of a message that was to be sent and has no event of its own (yet): it has
+// not been accepted, or nobody knows. Of a rule's reply it is the story of what was answered.
+func (t tracer) ofSend(ctx context.Context, account, waID string) (api.Trace, error) {
+	snd, err := t.store.SendByWAID(ctx, account, waID)
+	if err == nil && snd.EventID != "" {
+		return t.Trace(ctx, "", snd.EventID)
+	}
+	if err != nil {
+		return api.Trace{}, fmt.Errorf("trace %s: %w", waID, err)
+	}
+	return api.Trace{Sends: []store.Send{snd}}, nil
 }
 
 // find takes an event id, or with an account also a WhatsApp message id.

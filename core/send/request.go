@@ -66,6 +66,24 @@ func (q *Queue) Enqueue(ctx context.Context, r Request) (store.Send, error) {
 	return q.enqueue(ctx, r, 0)
 }
 
+// Ask tells what became of a request that came before under the same key. It stores nothing, waits
+// for nothing and needs no connection: ErrPending says that the message goes out later. Errors wrap
+// store.ErrNotFound if no request came under this key.
+func (q *Queue) Ask(ctx context.Context, r Request) (Result, error) {
+	old, err := q.deps.Store.SendByKey(ctx, r.Account, r.Key)
+	if err == nil {
+		old, err = sameRequest(old, requestHash(r))
+	}
+	if err != nil {
+		return Result{}, fmt.Errorf("look up idempotency key: %w", err)
+	}
+	got, err := q.look(ctx, old.ID)
+	if err == nil && !got.settled {
+		err = ErrPending
+	}
+	return Result{MessageID: old.WAID, At: old.SentAt}, err
+}
+
 // enqueue notes under which epoch the caller waits, 0 where that does not matter.
 func (q *Queue) enqueue(ctx context.Context, r Request, epoch uint64) (store.Send, error) {
 	hash := requestHash(r)

@@ -291,6 +291,31 @@ func TestOneKeyIsOneMessage(t *testing.T) {
 	require.ErrorIs(t, err, ErrKeyReused)
 }
 
+func TestWhatBecameOfAKeyIsToldWithoutAConnection(t *testing.T) {
+	f := newFixture(t, Config{})
+	r := text("x")
+	r.Key = "k"
+	_, err := f.queue.Ask(t.Context(), r)
+	require.ErrorIs(t, err, store.ErrNotFound)
+	s, err := f.queue.Enqueue(t.Context(), r)
+	require.NoError(t, err)
+	got, err := f.queue.Ask(t.Context(), r)
+	require.ErrorIs(t, err, ErrPending)
+	require.Equal(t, s.WAID, got.MessageID)
+	other := r
+	other.Text = "y"
+	_, err = f.queue.Ask(t.Context(), other)
+	require.ErrorIs(t, err, ErrKeyReused)
+
+	w := &wire{}
+	f.run(w)
+	sent := f.until(s.ID, store.SendSent)
+	got, err = f.queue.Ask(t.Context(), r)
+	require.NoError(t, err)
+	require.Equal(t, Result{MessageID: s.WAID, At: sent.SentAt}, got)
+	require.Len(t, w.texts(), 1)
+}
+
 func TestACallerThatGoesAwayTakesItsMessageWithIt(t *testing.T) {
 	f := newFixture(t, Config{})
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)

@@ -86,7 +86,7 @@ func TestANewerDatabaseIsRefused(t *testing.T) {
 func TestAnOlderDatabaseIsBroughtUpToDateWithWhatIsInIt(t *testing.T) {
 	all, err := steps()
 	require.NoError(t, err)
-	require.Len(t, all, 2, "the steps that this test takes back")
+	require.Len(t, all, 3, "the steps that this test takes back")
 	dir := t.TempDir()
 	s := openStore(t, dir)
 	ev := testEvent(1, "c")
@@ -102,11 +102,14 @@ func TestAnOlderDatabaseIsBroughtUpToDateWithWhatIsInIt(t *testing.T) {
 	}
 	want := deliveries()
 	require.NoError(t, s.write(t.Context(), 0, func(tx *tx) error {
-		_, err := tx.exec(`ALTER TABLE deliveries ADD COLUMN crashes INTEGER NOT NULL DEFAULT 0`)
-		if err == nil {
-			_, err = tx.exec(`DELETE FROM schema_version WHERE version > 1`)
+		for _, back := range []string{
+			`DROP INDEX sends_odd`, `ALTER TABLE deliveries ADD COLUMN crashes INTEGER NOT NULL DEFAULT 0`, `DELETE FROM schema_version WHERE version > 1`,
+		} {
+			if _, err := tx.exec(back); err != nil {
+				return err
+			}
 		}
-		return err
+		return nil
 	}))
 	require.NoError(t, s.Close())
 	s = openStore(t, dir)
@@ -168,6 +171,7 @@ func TestQueriesUseTheirIndexes(t *testing.T) {
 		selectMessage + `WHERE m.chat_n = ? ORDER BY m.time DESC, m.n DESC LIMIT ? OFFSET ?`:                              "SEARCH m USING INDEX messages_chat",
 		selectMessage + `WHERE 1 ORDER BY m.time DESC, m.n DESC LIMIT ? OFFSET ?`:                                         "SCAN m USING INDEX messages_time",
 		`SELECT id FROM sends WHERE n > ? AND account_n = ? AND state = ? AND state < 2 ORDER BY n LIMIT ?`:               "sends_open",
+		`SELECT id FROM sends WHERE n > ? AND account_n = ? AND state = ? AND state > 2 ORDER BY n LIMIT ?`:               "sends_odd",
 		`SELECT coalesce(max(seq), 0) FROM deliveries WHERE endpoint_n = ? AND chat_n = ?`:                                "USING COVERING INDEX deliveries_lane",
 		`SELECT min(chat_n) FROM deliveries WHERE endpoint_n = ?1 AND state = 0 AND chat_n > ?2`:                          "USING COVERING INDEX deliveries_queued",
 		`SELECT n FROM deliveries d WHERE d.endpoint_n = ? AND d.state = 0 AND d.chat_n = ? AND d.seq > ? ORDER BY d.seq`: "deliveries_queued",

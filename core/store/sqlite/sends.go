@@ -192,6 +192,9 @@ func (s *Store) ListSends(ctx context.Context, q store.SendQuery) ([]store.Send,
 		if number < 2 {
 			where += ` AND state < 2` // says to the planner that the partial index will do
 		}
+		if number > 2 {
+			where += ` AND state > 2` // likewise
+		}
 		args = append(args, number)
 	}
 	out, err := s.listSends(ctx, where+` ORDER BY n LIMIT ?`, append(args, limitOr(q.Limit))...)
