@@ -62,7 +62,7 @@ func (s *Server) sendText(c *gin.Context) error {
 		case errors.Is(err, store.ErrNotFound):
 			// The contract has no failure for it on this route: the text goes out
 			// without its quote, and the answer says so.
-			r.QuoteID, answer["quoted"] = "", false
+			r.Unquoted, answer["quoted"] = true, false
 		case err != nil:
 			return err
 		}

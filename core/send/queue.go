@@ -85,6 +85,8 @@ type Queue struct {
 	// started tells the callers of this process from those of a dead one, where no other
 	// process could have any. In whole milliseconds, as the store keeps times.
 	started time.Time
+	// ackGrace is the constant of that name.
+	ackGrace time.Duration
 	// every is how often a caller looks for an outcome that another process has stored.
 	every time.Duration
 
@@ -123,7 +125,7 @@ func New(cfg Config, deps Deps) (*Queue, error) {
 	}
 	q := &Queue{
 		cfg: cfg, deps: deps, log: deps.Logger.With("component", "send"), started: deps.Now().Truncate(time.Millisecond),
-		wake: make(map[string]chan struct{}), waiters: make(map[string][]chan struct{}), every: outcomePoll,
+		wake: make(map[string]chan struct{}), waiters: make(map[string][]chan struct{}), every: outcomePoll, ackGrace: ackGrace,
 		results: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "wildcat_sends_total", Help: "Attempts to send, by result (sent, refused, requeued, unsendable, withdrawn, uncertain, repeated, unknown, confirmed).",
 		}, []string{"result"}),

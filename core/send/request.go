@@ -25,6 +25,8 @@ type Request struct {
 	Mentions []string
 	// QuoteID is WhatsApp's id of the message that is answered; "" for none.
 	QuoteID string
+	// Unquoted sends without the quote: the message is not known. It is the same request all the same.
+	Unquoted bool
 	// Key is the caller's idempotency key; "" for none. Without one, an uncertain
 	// send is never repeated: its caller will.
 	Key string
@@ -97,7 +99,7 @@ func (q *Queue) enqueue(ctx context.Context, r Request, epoch uint64) (store.Sen
 		}
 	}
 	var quote *sdk.Message
-	if r.QuoteID != "" {
+	if r.QuoteID != "" && !r.Unquoted {
 		m, err := q.deps.Store.Message(ctx, r.Account, r.QuoteID)
 		if errors.Is(err, store.ErrNotFound) {
 			return store.Send{}, ErrQuotedNotFound
@@ -256,8 +258,8 @@ func (q *Queue) abandon(ctx context.Context, snd store.Send) (Result, error) {
 // unread is the answer about a message of which nobody can find out what has become, since the
 // store fails. It may have been sent, so that its caller must not take it for one that was not.
 func (q *Queue) unread(snd store.Send, err error) (Result, error) {
-	if errors.Is(err, store.ErrNotFound) {
-		return Result{}, err // deleted with its account
+	if errors.Is(err, store.ErrNotFound) { // it may have left just before
+		return Result{MessageID: snd.WAID}, fmt.Errorf("%w: it was deleted with its account", ErrUnknown)
 	}
 	if !snd.Repeat {
 		q.disown(snd.ID)

@@ -20,6 +20,8 @@ const (
 	// outcomePoll is how soon the caller learns of an outcome that another process stored,
 	// since the account moved there while the caller waited.
 	outcomePoll = time.Second
+	// ackGrace is how long an acknowledgement is waited for once a receipt has come, which follows it.
+	ackGrace = 2 * time.Second
 	// callerGone is the reason of a send that nobody waits for.
 	callerGone = "caller_gone"
 )
@@ -160,7 +162,7 @@ func (q *Queue) giveUp(ctx context.Context, snd store.Send, epoch uint64, reason
 
 // attempt is S1 to S4 of the protocol: durable `sending`, the wire, the outcome.
 func (c *connection) attempt(ctx context.Context, snd store.Send) error {
-	q, s, epoch := c.q, c.sender, c.epoch
+	q, epoch := c.q, c.epoch
 	if err := q.leased(snd.Account, epoch); err != nil {
 		return fmt.Errorf("send %s: %w", snd.ID, err)
 	}
@@ -178,9 +180,7 @@ func (c *connection) attempt(ctx context.Context, snd store.Send) error {
 		return fmt.Errorf("send %s: %w", snd.ID, err)
 	}
 	start := q.deps.Now()
-	sctx, cancel := context.WithTimeout(ctx, q.cfg.Timeout)
-	accepted, err := s.Send(sctx, whatsapp.Outgoing{ID: moved.WAID, To: moved.To, Payload: moved.Payload})
-	cancel()
+	accepted, proven, err := c.send(ctx, moved)
 	// What WhatsApp said is written down even while the connection is being shut down.
 	wctx := context.WithoutCancel(ctx)
 	log := q.log.With("account", moved.Account, "chat", moved.Chat, "message_id", moved.WAID, "attempt", moved.Attempt)
@@ -194,6 +194,9 @@ func (c *connection) attempt(ctx context.Context, snd store.Send) error {
 		q.results.WithLabelValues("sent").Inc()
 		log.Info("message sent", "duration", q.deps.Now().Sub(start))
 		return nil
+	case proven:
+		log.Warn("acknowledgement of a message is lost, a receipt proves that it went out", "duration", q.deps.Now().Sub(start))
+		return nil
 	case errors.As(err, &refused):
 		log.Warn("WhatsApp refused a message", "reason", refused.Reason, "code", refused.Code)
 		return q.fail(wctx, moved, epoch, refused.Reason, "refused")
@@ -204,6 +207,37 @@ func (c *connection) attempt(ctx context.Context, snd store.Send) error {
 		log.Warn("send is uncertain", "err", err)
 		return fmt.Errorf("send %s: %w", moved.ID, err)
 	}
+}
+
+// send hands a message to WhatsApp. Once a receipt has proven that it went out, its outcome is
+// stored, and the acknowledgement not waited for much longer: it is lost, and the account's other
+// messages wait.
+func (c *connection) send(ctx context.Context, snd store.Send) (acc whatsapp.Accepted, proven bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, c.q.cfg.Timeout)
+	defer cancel()
+	settled, forget := c.q.watch(snd.ID)
+	defer forget()
+	go func() {
+		select {
+		case <-settled:
+		case <-ctx.Done():
+			return
+		}
+		t := time.NewTimer(c.q.ackGrace)
+		defer t.Stop()
+		select {
+		case <-t.C:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	acc, err = c.sender.Send(ctx, whatsapp.Outgoing{ID: snd.WAID, To: snd.To, Payload: snd.Payload})
+	select {
+	case <-settled:
+		proven = true
+	default:
+	}
+	return acc, proven, err
 }
 
 // unsendable queues again what did not leave. What fails so again and again while the

@@ -105,7 +105,9 @@ func newFixture(t *testing.T, cfg Config) *fixture {
 }
 
 // run connects, and disconnects at the end of the test or when stop is called.
-func (f *fixture) run(w *wire) (stop func()) {
+func (f *fixture) run(w *wire) (stop func()) { return f.runs(w) }
+
+func (f *fixture) runs(w whatsapp.Sender) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
@@ -289,6 +291,73 @@ func TestOneKeyIsOneMessage(t *testing.T) {
 	r.Text = "y"
 	_, err := f.queue.Send(t.Context(), r)
 	require.ErrorIs(t, err, ErrKeyReused)
+}
+
+func TestAReceiptEndsTheWaitForALostAcknowledgement(t *testing.T) {
+	f := newFixture(t, Config{})
+	f.queue.ackGrace = 10 * time.Millisecond
+	w := &mute{to: make(chan whatsapp.Outgoing, 4)}
+	first, err := f.queue.Enqueue(t.Context(), text("one"))
+	require.NoError(t, err)
+	second, err := f.queue.Enqueue(t.Context(), text("two"))
+	require.NoError(t, err)
+	f.runs(w)
+	for _, s := range []store.Send{first, second} {
+		require.Equal(t, s.WAID, (<-w.to).ID, "nobody acknowledges")
+		require.NoError(t, f.queue.Confirm(t.Context(), "a", 1, []string{s.WAID}, time.Now()))
+	}
+	require.Equal(t, 1, f.until(first.ID, store.SendSent).Attempt)
+	require.Equal(t, 1, f.until(second.ID, store.SendSent).Attempt)
+}
+
+// mute is a WhatsApp that never answers.
+type mute struct{ to chan whatsapp.Outgoing }
+
+func (m *mute) Send(ctx context.Context, out whatsapp.Outgoing) (whatsapp.Accepted, error) {
+	m.to <- out
+	<-ctx.Done()
+	return whatsapp.Accepted{}, ctx.Err()
+}
+
+func TestAQuoteThatBecomesKnownDoesNotMakeAnotherRequest(t *testing.T) {
+	f := newFixture(t, Config{})
+	r := text("x")
+	r.Key, r.QuoteID, r.Unquoted = "k", "Q1", true
+	first, err := f.queue.Enqueue(t.Context(), r)
+	require.NoError(t, err)
+	r.Unquoted = false
+	again, err := f.queue.Enqueue(t.Context(), r)
+	require.NoError(t, err)
+	require.Equal(t, first.WAID, again.WAID)
+	r.QuoteID = "Q2"
+	_, err = f.queue.Enqueue(t.Context(), r)
+	require.ErrorIs(t, err, ErrKeyReused)
+}
+
+func TestACallerWhoseMessageIsDeletedWithItsAccountCannotKnow(t *testing.T) {
+	f := newFixture(t, Config{})
+	require.NoError(t, f.store.CreateAccount(t.Context(), store.Account{ID: "a", State: "created"}))
+	got := make(chan error, 1)
+	w := &mute{to: make(chan whatsapp.Outgoing, 1)}
+	stop := f.runs(w)
+	go func() {
+		r, err := f.queue.Send(context.Background(), text("x"))
+		if r.MessageID == "" {
+			err = errors.New("no id")
+		}
+		got <- err
+	}()
+	out := <-w.to
+	require.NoError(t, f.store.DeleteAccount(t.Context(), "a"))
+	stop()
+	snd, _ := f.store.SendByWAID(t.Context(), "a", out.ID)
+	require.Empty(t, snd.ID)
+	f.queue.mu.Lock()
+	for id := range f.queue.waiters {
+		go f.queue.settled(id) // as any change would
+	}
+	f.queue.mu.Unlock()
+	require.ErrorIs(t, <-got, ErrUnknown)
 }
 
 func TestWhatBecameOfAKeyIsToldWithoutAConnection(t *testing.T) {
