@@ -106,9 +106,12 @@ type Deliveries interface {
 	// Delivery fails with an error that wraps store.ErrNotFound if there is none.
 	Delivery(ctx context.Context, id string) (store.Delivery, error)
 	// Replay starts a finished delivery anew with the whole schedule. Errors wrap
-	// store.ErrNotFound, or store.ErrStale when it is queued as it is.
+	// store.ErrNotFound, store.ErrStale when it is queued as it is, or ErrConnectorMissing.
 	Replay(ctx context.Context, id string) (store.Delivery, error)
 }
+
+// ErrConnectorMissing says that this hub does not have a delivery's connector, or webhook.
+var ErrConnectorMissing = errors.New("connector is not configured")
 
 // Tracer tells what became of an event.
 type Tracer interface {

@@ -110,6 +110,7 @@ var (
 	errEvent           = absent("Event not found", "event_not_found")
 	errDelivery        = absent("Delivery not found", "delivery_not_found")
 	errDeliveryQueued  = &failure{status: http.StatusConflict, text: "Delivery is queued already", code: "delivery_queued"}
+	errConnectorGone   = &failure{status: http.StatusConflict, text: "its connector is not configured any more: nobody would get it. Configure the connector under its old name first; a webhook that was deleted does not come back", code: "connector_missing"}
 	errConnector       = absent("Connector not found: GET /v1/connectors lists their ids", "connector_not_found")
 	errConnectorServed = &failure{status: http.StatusConflict, text: "Connector is at work: what waits for it is being delivered", code: "connector_at_work"}
 	errDeliveryState   = bad("state must be queued, ok, dead, parked or cancelled", "invalid_state")

@@ -90,6 +90,10 @@ func TestADeliveryIsReplayed(t *testing.T) {
 	require.Contains(t, r.do("POST /v1/deliveries/d1/replay", "").Body.String(), `"generation":1,"attempt":0,"due":"2026-01-31T12:00:00.005Z"`)
 	r.replayErr = store.ErrStale
 	require.Equal(t, 409, r.do("POST /v1/deliveries/d1/replay", "").Code)
+	r.replayErr = fmt.Errorf("replay: %w", ErrConnectorMissing)
+	rec := r.do("POST /v1/deliveries/d1/replay", "")
+	require.Equal(t, 409, rec.Code)
+	require.Contains(t, rec.Body.String(), `"code":"connector_missing"`)
 	r.replayErr = store.ErrNotFound
 	require.Equal(t, 404, r.do("POST /v1/deliveries/d1/replay", "").Code)
 }

@@ -103,7 +103,7 @@ func (s *Server) replayDelivery(c *gin.Context) error {
 	}
 	d, err := s.deps.Deliveries.Replay(c.Request.Context(), id)
 	if err != nil {
-		return or(or(err, store.ErrNotFound, errDelivery), store.ErrStale, errDeliveryQueued)
+		return or(or(or(err, store.ErrNotFound, errDelivery), store.ErrStale, errDeliveryQueued), ErrConnectorMissing, errConnectorGone)
 	}
 	return ok(c, gin.H{"ok": true, "delivery": viewDelivery(d)})
 }

@@ -2,6 +2,8 @@ package app
 
 import (
 	"context"
+	"errors"
+	"fmt"
 
 	"github.com/wildcathub/wildcat/core/api"
 	"github.com/wildcathub/wildcat/core/deliver"
@@ -47,5 +49,9 @@ func (d deliveries) Delivery(ctx context.Context, id string) (store.Delivery, er
 
 // Replay implements api.Deliveries.
 func (d deliveries) Replay(ctx context.Context, id string) (store.Delivery, error) {
-	return d.outbox.Replay(ctx, id)
+	row, err := d.outbox.Replay(ctx, id)
+	if errors.Is(err, deliver.ErrMissing) {
+		err = fmt.Errorf("%w: %w", api.ErrConnectorMissing, err)
+	}
+	return row, err
 }

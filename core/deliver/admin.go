@@ -237,8 +237,12 @@ func (o *Outbox) detach(ctx context.Context, id string) error {
 
 // Replay delivers once more what is ok, dead, parked or cancelled, with a whole
 // schedule, and returns the new record. store.ErrStale if it is queued already,
-// store.ErrNotFound if there is none.
+// store.ErrNotFound if there is none, ErrMissing if its endpoint is not there; nothing is
+// changed then.
 func (o *Outbox) Replay(ctx context.Context, deliveryID string) (store.Delivery, error) {
+	if err := o.replayable(ctx, deliveryID); err != nil {
+		return store.Delivery{}, fmt.Errorf("replay delivery %s: %w", deliveryID, err)
+	}
 	now := o.now()
 	d, err := o.store.RequeueDelivery(ctx, deliveryID, now)
 	if err != nil {

@@ -72,6 +72,7 @@ type Store interface {
 	QueuedLanesIn(ctx context.Context, endpoint string, partitions []int, after store.LaneRef, limit int) ([]store.LaneState, error)
 	LaneDeliveries(ctx context.Context, lane store.LaneRef, after uint64, limit int) ([]store.Delivery, error)
 	FinishDeliveries(ctx context.Context, f []store.DeliveryFinish) (missed []string, err error)
+	Delivery(ctx context.Context, id string) (store.Delivery, error)
 	RequeueDelivery(ctx context.Context, id string, due time.Time) (store.Delivery, error)
 	MoveDeliveries(ctx context.Context, endpoint string, from, to store.DeliveryState, reason string, at time.Time) (int, error)
 	CountDeliveries(ctx context.Context, endpoint string) (map[store.DeliveryState]int, time.Time, error)

@@ -171,6 +171,19 @@ func (f *fakeStore) FinishDeliveries(_ context.Context, fs []store.DeliveryFinis
 	return missed, nil
 }
 
+func (f *fakeStore) Delivery(_ context.Context, id string) (store.Delivery, error) {
+	unlock, err := f.lock()
+	if err != nil {
+		return store.Delivery{}, err
+	}
+	defer unlock()
+	d := f.rows[id]
+	if d == nil {
+		return store.Delivery{}, store.ErrNotFound
+	}
+	return *d, nil
+}
+
 func (f *fakeStore) RequeueDelivery(_ context.Context, id string, due time.Time) (store.Delivery, error) {
 	unlock, err := f.lock()
 	if err != nil {

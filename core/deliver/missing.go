@@ -2,6 +2,8 @@ package deliver
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -22,6 +24,21 @@ const (
 	stateMissing  = "missing"
 	reasonMissing = "nothing of this name is configured: what waits for it is kept"
 )
+
+// ErrMissing says that an endpoint is not there, so that nothing would be delivered to it.
+var ErrMissing = errors.New("the connector is not configured")
+
+// replayable refuses what nobody would deliver: it would wait for ever, or be cancelled.
+func (o *Outbox) replayable(ctx context.Context, deliveryID string) error {
+	d, err := o.store.Delivery(ctx, deliveryID)
+	if err != nil {
+		return err
+	}
+	if _, err := o.endpoint(d.Endpoint); err != nil {
+		return fmt.Errorf("endpoint %s: %w", d.Endpoint, ErrMissing)
+	}
+	return nil
+}
 
 // missing is an endpoint that something waits for, and that this process does not have.
 type missing struct {

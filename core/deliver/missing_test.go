@@ -164,6 +164,36 @@ func TestWhatIsParkedCanBeDiscarded(t *testing.T) {
 	})
 }
 
+// It would say that it is queued, and be cancelled a moment later, or wait for ever.
+func TestWhatNobodyWouldDeliverIsNotReplayed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, c := newFakeStore(), connector(1, nil)
+		o := newOutbox(t, f, Config{}, Endpoint{ID: epA, Connector: c}, Endpoint{ID: epB, Connector: connector(1, nil)})
+		o.Enqueue(f.settle(time.Now(), "acc", "c", 1, epA, epB))
+		time.Sleep(time.Second)
+		require.NoError(t, o.RemoveEndpoint(t.Context(), epA))
+		require.NoError(t, o.DetachEndpoint(t.Context(), epB))
+		before := f.row(epA + "|acc/c/1")
+		for _, id := range []string{epA, epB} {
+			_, err := o.Replay(t.Context(), id+"|acc/c/1")
+			require.ErrorIs(t, err, ErrMissing)
+			require.Equal(t, store.DeliveryOK, f.row(id+"|acc/c/1").State)
+		}
+		require.Equal(t, before, f.row(epA+"|acc/c/1"))
+		stop(t, o)
+
+		// The next process has never known it.
+		o = newOutbox(t, f, Config{}, Endpoint{ID: epB, Connector: connector(1, nil)})
+		defer stop(t, o)
+		_, err := o.Replay(t.Context(), epA+"|acc/c/1")
+		require.ErrorIs(t, err, ErrMissing)
+		_, err = o.Replay(t.Context(), epB+"|acc/c/1")
+		require.NoError(t, err, "it is configured again")
+		time.Sleep(time.Minute)
+		require.Empty(t, o.Missing())
+	})
+}
+
 func TestWhatIsLeftOfARemovedEndpointIsCancelled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFakeStore()
