@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -62,11 +63,14 @@ type trace struct {
 		At    *time.Time
 	}
 	Verdict struct {
-		RuleSet   string
-		Drop      bool
-		Tags      []string
-		Rules     []struct{ Rule, Result, Note string }
-		Endpoints []string
+		RuleSet string
+		Drop    bool
+		Tags    []string
+		Rules   []struct {
+			Rule, Result, Note string
+			Unrouted           []string
+		}
+		Unrouted, Endpoints []string
 	}
 	Sends []struct {
 		MessageID, To, Rule, State, Reason string
@@ -103,9 +107,15 @@ func printTrace(out io.Writer, body []byte) error {
 	}
 	for _, r := range t.Verdict.Rules {
 		p("rule       %s: %s %s", r.Rule, r.Result, r.Note)
+		for _, name := range r.Unrouted {
+			p("unrouted   %s by %s: no connector of this name gets this event", name, r.Rule)
+		}
 	}
-	if t.Verdict.Drop {
+	switch v := t.Verdict; {
+	case v.Drop:
 		p("verdict    dropped: no connector gets it")
+	case len(v.Unrouted) > 0 && len(v.Endpoints) == 0:
+		p("verdict    no connector gets it: all routes lead nowhere (%s)", strings.Join(v.Unrouted, ", "))
 	}
 	for _, s := range t.Sends {
 		p("send       %s to %s by %s: %s, attempt %d %s", s.MessageID, s.To, cmp.Or(s.Rule, "request"), s.State, s.Attempt, s.Reason)

@@ -13,6 +13,7 @@ type metrics struct {
 	registerer prometheus.Registerer
 	events     *prometheus.CounterVec
 	lag        *prometheus.HistogramVec
+	unrouted   *prometheus.CounterVec
 }
 
 func newMetrics(r prometheus.Registerer) (*metrics, error) {
@@ -28,8 +29,11 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 			Name: "wildcat_pipeline_stage_lag_seconds", Help: "Time from the append of an event to the end of a stage.",
 			Buckets: prometheus.ExponentialBuckets(0.0005, 2.5, 14),
 		}, []string{"stage"}),
+		unrouted: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "wildcat_rule_unrouted_total", Help: "Events that a rule routed to a connector that does not get them.",
+		}, []string{"rule"}),
 	}
-	for _, c := range []prometheus.Collector{m.events, m.lag} {
+	for _, c := range []prometheus.Collector{m.events, m.lag, m.unrouted} {
 		if err := r.Register(c); err != nil {
 			return nil, fmt.Errorf("pipeline metrics: %w", err)
 		}

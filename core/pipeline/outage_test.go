@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 
 	"github.com/wildcathub/wildcat/core/store"
@@ -75,12 +76,34 @@ func TestAnOutageIsNotTheFaultOfTheRuleThatMetIt(t *testing.T) {
 }
 
 func TestARouteThatLeadsNowhereStaysInTheVerdict(t *testing.T) {
-	rule := newEcho("echo")
-	rule.want = func(*sdk.Event) Verdict { return Verdict{Routes: []string{"warehous"}} }
-	f := newFixture(t, nil, ruleList{rule}, Config{})
-	ev := text("1@s.whatsapp.net", 0)
-	require.NoError(t, f.pipe.Append(context.Background(), ev))
-	require.Contains(t, string(f.untilDone(f.store, ev.ID).Verdict), `"unrouted":["warehous"]`)
+	right, wrong := newEcho("right"), newEcho("wrong")
+	right.want = func(*sdk.Event) Verdict { return Verdict{Routes: []string{"one", "e2"}} }
+	wrong.want = func(*sdk.Event) Verdict { return Verdict{Routes: []string{"warehous", "two", "shp"}} }
+	f := newFixture(t, nil, ruleList{right, wrong}, Config{})
+	for i := range 2 {
+		ev := text("1@s.whatsapp.net", i)
+		require.NoError(t, f.pipe.Append(context.Background(), ev))
+		verdict := string(f.untilDone(f.store, ev.ID).Verdict)
+		require.Contains(t, verdict, `"rules":[{"rule":"right","result":"ok"},{"rule":"wrong","result":"ok","unrouted":["warehous","shp"]}]`, "whose mistake it is")
+		require.Contains(t, verdict, `"unrouted":["shp","warehous"]`)
+	}
+	require.Equal(t, map[string]float64{"wrong": 2}, unrouted(t, f), "events, not routes")
+}
+
+// unrouted is wildcat_rule_unrouted_total by rule.
+func unrouted(t *testing.T, f *fixture) map[string]float64 {
+	t.Helper()
+	families, err := f.pipe.metrics.registerer.(*prometheus.Registry).Gather()
+	require.NoError(t, err)
+	out := map[string]float64{}
+	for _, family := range families {
+		for _, m := range family.GetMetric() {
+			if family.GetName() == "wildcat_rule_unrouted_total" {
+				out[m.GetLabel()[0].GetValue()] = m.GetCounter().GetValue()
+			}
+		}
+	}
+	return out
 }
 
 func TestAReceiptUnderThePersonsOtherNameIsTheSameReceipt(t *testing.T) {

@@ -127,7 +127,6 @@ func (p *Pipeline) evaluate(ctx context.Context, ev *sdk.Event) (*plan, error) {
 		defer set.Release()
 	}
 	pl := &plan{Version: planVersion, RuleSet: set.Version}
-	routes := map[string]bool{}
 	for _, r := range set.Rules {
 		if !r.Match(ev) {
 			continue
@@ -147,12 +146,9 @@ func (p *Pipeline) evaluate(ctx context.Context, ev *sdk.Event) (*plan, error) {
 			result = "suppressed"
 			p.log.Warn("replies held back", "rule", r.Name(), "account", ev.Account, "event_id", ev.ID, "reason", note)
 		}
-		pl.Rules = append(pl.Rules, ruleRun{Rule: r.Name(), Result: result, Note: note})
+		pl.Rules = append(pl.Rules, ruleRun{Rule: r.Name(), Result: result, Note: note, routes: v.Routes})
 		pl.Sends = append(pl.Sends, sends...)
 		pl.Tags = append(pl.Tags, v.Tags...)
-		for _, name := range v.Routes {
-			routes[name] = true
-		}
 		if v.Drop {
 			pl.Drop = true
 			break
@@ -161,31 +157,41 @@ func (p *Pipeline) evaluate(ctx context.Context, ev *sdk.Event) (*plan, error) {
 	if pl.Drop {
 		return pl, nil
 	}
-	p.route(ev, pl, routes)
+	p.route(ev, pl)
 	return pl, nil
 }
 
 // route picks the endpoints. A route that leads nowhere is a mistake that nobody would
-// notice, so it is logged and stays in the verdict.
-func (p *Pipeline) route(ev *sdk.Event, pl *plan, routes map[string]bool) {
+// notice, so it is logged, counted, and stays in the verdict.
+func (p *Pipeline) route(ev *sdk.Event, pl *plan) {
+	for i := range pl.Rules {
+		pl.Routes = append(pl.Routes, pl.Rules[i].routes...)
+	}
+	slices.Sort(pl.Routes)
+	pl.Routes = slices.Compact(pl.Routes)
 	reached := map[string]bool{}
 	for _, e := range p.deps.Endpoints.Match(ev) {
-		if len(routes) == 0 || routes[e.Name] || routes[e.ID] {
+		if len(pl.Routes) == 0 || slices.Contains(pl.Routes, e.Name) || slices.Contains(pl.Routes, e.ID) {
 			pl.Endpoints = append(pl.Endpoints, e.ID)
 			reached[e.Name], reached[e.ID] = true, true
 		}
 	}
-	for name := range routes {
-		pl.Routes = append(pl.Routes, name)
-		if !reached[name] {
-			pl.Unrouted = append(pl.Unrouted, name)
+	for i := range pl.Rules {
+		r := &pl.Rules[i]
+		for _, name := range r.routes {
+			if !reached[name] && !slices.Contains(r.Unrouted, name) {
+				r.Unrouted = append(r.Unrouted, name)
+			}
 		}
+		if len(r.Unrouted) == 0 {
+			continue
+		}
+		pl.Unrouted = append(pl.Unrouted, r.Unrouted...)
+		p.metrics.unrouted.WithLabelValues(r.Rule).Inc()
+		p.log.Warn("a rule routes to a connector that does not get this event", "rule", r.Rule, "account", ev.Account, "event_id", ev.ID, "connector", r.Unrouted)
 	}
-	slices.Sort(pl.Routes)
 	slices.Sort(pl.Unrouted)
-	if len(pl.Unrouted) > 0 {
-		p.log.Warn("a rule routes to a connector that does not get this event", "account", ev.Account, "event_id", ev.ID, "connector", pl.Unrouted)
-	}
+	pl.Unrouted = slices.Compact(pl.Unrouted)
 }
 
 // runRule evaluates one rule and renders its actions. All or nothing: an action that

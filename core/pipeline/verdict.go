@@ -35,6 +35,10 @@ type ruleRun struct {
 	// Result is ok, failed or suppressed (its replies were held back, see Note).
 	Result string `json:"result"`
 	Note   string `json:"note,omitempty"`
+	// Unrouted are those of the connectors that it named which do not get the event.
+	Unrouted []string `json:"unrouted,omitempty"`
+
+	routes []string // that it named
 }
 
 // plannedSend is one message to send.
