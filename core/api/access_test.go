@@ -246,7 +246,8 @@ func TestALimitedKeySeesItsAccountsOnly(t *testing.T) {
 	}
 	require.Equal(t, []string{
 		"GET /accounts", "GET /messages", "GET /media", "GET /media/:id", "POST /webhooks", "GET /webhooks", "DELETE /webhooks/:id",
-		"GET /v1/events/:id/trace", "GET /v1/deliveries", "POST /v1/deliveries/:id/replay", "POST /v1/webhooks/:id/enable",
+		"GET /v1/events/:id/trace", "GET /v1/deliveries", "POST /v1/deliveries/:id/replay",
+		"GET /v1/webhooks/:id", "POST /v1/webhooks/:id/enable", "POST /v1/webhooks/:id/disable", "POST /v1/webhooks/:id/discard",
 	}, filtered, "a new one needs its lines here")
 	mine := r.make1(t, keys.Request{Scope: keys.Admin, Accounts: []string{"new", "old"}})
 	require.Equal(t, 2, strings.Count(r.do("GET /accounts", "", mine).Body.String(), `"_id"`))
@@ -284,11 +285,17 @@ func TestALimitedKeySeesItsAccountsOnly(t *testing.T) {
 	require.Equal(t, 201, r.do("POST /webhooks", `{"url":"http://d/","accountId":"new"}`, mine).Code)
 	for _, id := range []string{"wh_all", "wh_shop", "wh_none"} {
 		require.Equal(t, 404, r.do("DELETE /webhooks/"+id, "", mine).Code)
-		require.Equal(t, 404, r.do("POST /v1/webhooks/"+id+"/enable", "", mine).Code)
+		require.Equal(t, 404, r.do("GET /v1/webhooks/"+id, "", mine).Code)
+		for _, do := range []string{"enable", "disable", "discard"} {
+			require.Equal(t, 404, r.do("POST /v1/webhooks/"+id+"/"+do, "", mine).Code)
+		}
 	}
-	require.Empty(t, r.enabled)
-	require.Equal(t, 200, r.do("POST /v1/webhooks/wh_old/enable", "", mine).Code)
-	require.Equal(t, []string{"wh_old"}, r.enabled)
+	require.Empty(t, append(r.enabled, r.disabled...))
+	require.Equal(t, 200, r.do("GET /v1/webhooks/wh_old", "", mine).Code)
+	for _, do := range []string{"enable", "disable", "discard"} {
+		require.Equal(t, 200, r.do("POST /v1/webhooks/wh_old/"+do, "", mine).Code)
+	}
+	require.Equal(t, []string{"wh_old", "wh_old"}, append(r.enabled, r.disabled...))
 	require.Len(t, r.hooks, 4)
 	require.Equal(t, 200, r.do("DELETE /webhooks/wh_old", "", mine).Code)
 

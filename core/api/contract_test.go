@@ -117,7 +117,7 @@ var scenarios = []scenario{
 	{
 		name: "send quoting what is not known", request: "POST /accounts/shop/message/send", body: `{"to":"9@s.whatsapp.net","message":"hi","quotedMessageId":"M9"}`,
 		status: 200, want: `{"messageId":"3EB0AA","ok":true,"quoted":false,"timestamp":1769860800}`,
-		after: func(t *testing.T, w *world) { require.Empty(t, w.sent[0].QuoteID) },
+		after: func(t *testing.T, w *world) { require.True(t, w.sent[0].Unquoted) },
 	},
 	// The order of failures: each request is wrong in everything that is checked later, too.
 	{name: "send 1: nothing", request: "POST /accounts/none/message/send", status: 400, want: needError},

@@ -142,17 +142,20 @@ type TraceStage struct {
 // Connectors shows the endpoints.
 type Connectors interface {
 	ConnectorStatus(ctx context.Context) ([]ConnectorStatus, error)
-	// EnableConnector lets one that is disabled work again; a success for one that works. Errors
-	// wrap store.ErrNotFound.
+	// EnableConnector lets one that is disabled work again, and starts a program that was given up;
+	// a success for one that works. Errors wrap store.ErrNotFound.
 	EnableConnector(ctx context.Context, id string) error
+	// DisableConnector stops one until it is enabled: what comes for it is kept. Errors wrap
+	// store.ErrNotFound.
+	DisableConnector(ctx context.Context, id string) error
 	// DiscardWaiting cancels what waits for one that is disabled, or missing, and says how many
-	// deliveries that were. It fails with ErrConnectorServed for one that works; else errors wrap
+	// deliveries that were. It fails with ErrConnectorServed for any other; else errors wrap
 	// store.ErrNotFound.
 	DiscardWaiting(ctx context.Context, id string) (int, error)
 }
 
-// ErrConnectorServed says that a connector works, so that nothing waits for it in vain.
-var ErrConnectorServed = errors.New("connector is at work")
+// ErrConnectorServed says that a connector is configured and not disabled.
+var ErrConnectorServed = errors.New("connector is not disabled")
 
 // ConnectorStatus is one endpoint: an entry under `connectors:`, or a registered webhook.
 type ConnectorStatus struct {

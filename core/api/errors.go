@@ -99,6 +99,7 @@ var (
 	errMessage         = absent("Message not found", "message_not_found")
 	errMedia           = absent("media not found", "media_not_found")
 	errNoMedia         = absent("Message has no media", "no_media")
+	errNotFetched      = absent("the media of messages that come in are not fetched yet", "media_not_fetched")
 	errURLRequired     = bad("url is required and must be a string", "url_required")
 	errURL             = bad("invalid URL", "invalid_url")
 	errURLScheme       = bad("only http/https URLs are allowed", "invalid_url_scheme")
@@ -112,7 +113,7 @@ var (
 	errDeliveryQueued  = &failure{status: http.StatusConflict, text: "Delivery is queued already", code: "delivery_queued"}
 	errConnectorGone   = &failure{status: http.StatusConflict, text: "its connector is not configured any more: nobody would get it. Configure the connector under its old name first; a webhook that was deleted does not come back", code: "connector_missing"}
 	errConnector       = absent("Connector not found: GET /v1/connectors lists their ids", "connector_not_found")
-	errConnectorServed = &failure{status: http.StatusConflict, text: "Connector is at work: what waits for it is being delivered", code: "connector_at_work"}
+	errConnectorServed = &failure{status: http.StatusConflict, text: "Connector is not disabled: disable it first (POST …/disable)", code: "connector_not_disabled"}
 	errDeliveryState   = bad("state must be queued, ok, dead, parked or cancelled", "invalid_state")
 	errSendState       = bad("state must be queued, sending, sent, failed or unknown", "invalid_state")
 	errSendCursor      = absent("Send not found", "send_not_found")

@@ -169,25 +169,41 @@ func TestASendWithoutEventHasAStory(t *testing.T) {
 	require.Equal(t, 404, r.do("GET /v1/events/3EB0AA/trace?account=shop", "", mine).Code)
 }
 
-func TestAConnectorIsEnabledAndWhatWaitsIsDiscarded(t *testing.T) {
+func TestAConnectorIsDisabledDiscardedAndEnabled(t *testing.T) {
 	r := newRig(t)
-	require.JSONEq(t, `{"ok":true,"message":"Enabled"}`, r.do("POST /v1/connectors/connector:jsonl/enable", "").Body.String())
-	require.JSONEq(t, `{"ok":true,"message":"Enabled"}`, r.do("POST /v1/webhooks/wh_1/enable", "").Body.String())
-	require.Equal(t, []string{"connector:jsonl", "wh_1"}, r.enabled)
+	r.hooks = []store.Webhook{{ID: "wh_1", URL: "http://a/", CreatedAt: noon}}
+	for _, id := range []string{"connectors/connector:jsonl", "connectors/wh_1", "webhooks/wh_1"} {
+		require.JSONEq(t, `{"ok":true,"message":"Disabled"}`, r.do("POST /v1/"+id+"/disable", "").Body.String())
+		require.JSONEq(t, `{"ok":true,"message":"Enabled"}`, r.do("POST /v1/"+id+"/enable", "").Body.String())
+	}
+	ids := []string{"connector:jsonl", "wh_1", "wh_1"}
+	require.Equal(t, ids, r.enabled)
+	require.Equal(t, ids, r.disabled)
 	require.JSONEq(t, `{"ok":true,"cancelled":4}`, r.do("POST /v1/connectors/wh_1/discard", "").Body.String())
+	require.JSONEq(t, `{"ok":true,"cancelled":4}`, r.do("POST /v1/webhooks/wh_1/discard", "").Body.String())
+	require.Equal(t, 404, r.do("POST /v1/webhooks/connector:jsonl/discard", "").Code)
 
 	r.connErr = fmt.Errorf("enable: %w", store.ErrNotFound)
-	for path, code := range map[string]string{
-		"/v1/connectors/none/enable": "connector_not_found", "/v1/connectors/none/discard": "connector_not_found", "/v1/webhooks/none/enable": "webhook_not_found",
-	} {
-		rec := r.do("POST "+path, "")
-		require.Equal(t, 404, rec.Code, path)
-		require.Contains(t, rec.Body.String(), code)
+	for _, do := range []string{"enable", "disable", "discard"} {
+		for path, code := range map[string]string{"connectors/none": "connector_not_found", "webhooks/none": "webhook_not_found"} {
+			rec := r.do("POST /v1/"+path+"/"+do, "")
+			require.Equal(t, 404, rec.Code, path)
+			require.Contains(t, rec.Body.String(), code)
+		}
 	}
 	r.connErr = ErrConnectorServed
 	rec := r.do("POST /v1/connectors/wh_1/discard", "")
 	require.Equal(t, 409, rec.Code)
-	require.Contains(t, rec.Body.String(), "connector_at_work")
+	require.Contains(t, rec.Body.String(), "connector_not_disabled")
+}
+
+func TestAWebhookIsShownWithItsState(t *testing.T) {
+	r := newRig(t)
+	r.hooks = []store.Webhook{{ID: "connector:jsonl", URL: "http://a/", Secret: "whsec_x", CreatedAt: noon}, {ID: "wh_new", URL: "http://b/", CreatedAt: noon}}
+	require.JSONEq(t, `{"ok":true,"webhook":{"id":"connector:jsonl","url":"http://a/","accountId":null,"events":["message"],"createdAt":"2026-01-31T12:00:00.005Z",
+		"state":"running","reason":null,"deliveries":{"ok":3}}}`, r.do("GET /v1/webhooks/connector:jsonl", "").Body.String())
+	require.Contains(t, r.do("GET /v1/webhooks/wh_new", "").Body.String(), `"url":"http://b/"`, "before this hub has heard of it")
+	require.Equal(t, 404, r.do("GET /v1/webhooks/none", "").Code)
 }
 
 func TestHealthSaysWhichWhatsAppItIs(t *testing.T) {

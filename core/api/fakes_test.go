@@ -53,6 +53,7 @@ type world struct {
 	deliveryQ  store.DeliveryQuery
 	replayErr  error
 	enabled    []string // connectors
+	disabled   []string
 	connErr    error
 	trace      map[string]Trace
 	checks     []Check
@@ -279,6 +280,11 @@ func (w *world) ConnectorStatus(context.Context) ([]ConnectorStatus, error) {
 
 func (w *world) EnableConnector(_ context.Context, id string) error {
 	w.enabled = append(w.enabled, id)
+	return w.connErr
+}
+
+func (w *world) DisableConnector(_ context.Context, id string) error {
+	w.disabled = append(w.disabled, id)
 	return w.connErr
 }
 

@@ -108,40 +108,6 @@ func (s *Server) replayDelivery(c *gin.Context) error {
 	return ok(c, gin.H{"ok": true, "delivery": viewDelivery(d)})
 }
 
-func (s *Server) listConnectors(c *gin.Context) error {
-	list, err := s.deps.Connectors.ConnectorStatus(c.Request.Context())
-	if err != nil {
-		return err
-	}
-	return ok(c, gin.H{"ok": true, "connectors": orEmpty(list)})
-}
-
-func (s *Server) enableConnector(c *gin.Context) error {
-	return s.enable(c, errConnector)
-}
-
-func (s *Server) enableWebhook(c *gin.Context) error {
-	if err := s.ownWebhook(c); err != nil {
-		return err
-	}
-	return s.enable(c, errWebhook)
-}
-
-func (s *Server) enable(c *gin.Context, unknown *failure) error {
-	if err := s.deps.Connectors.EnableConnector(c.Request.Context(), c.Param("id")); err != nil {
-		return or(err, store.ErrNotFound, unknown)
-	}
-	return ok(c, gin.H{"ok": true, "message": "Enabled"})
-}
-
-func (s *Server) discardWaiting(c *gin.Context) error {
-	n, err := s.deps.Connectors.DiscardWaiting(c.Request.Context(), c.Param("id"))
-	if err != nil {
-		return or(or(err, store.ErrNotFound, errConnector), ErrConnectorServed, errConnectorServed)
-	}
-	return ok(c, gin.H{"ok": true, "cancelled": n})
-}
-
 // orEmpty makes a list that is not there an empty one: [] instead of null.
 func orEmpty[T any](list []T) []T {
 	if list == nil {

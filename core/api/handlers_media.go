@@ -68,8 +68,11 @@ func (s *Server) getMessageMedia(c *gin.Context) error {
 	if err != nil {
 		return or(err, store.ErrNotFound, errMessage)
 	}
-	if m.Message == nil || m.Message.Media == nil || m.Message.Media.ID == "" {
+	if m.Message == nil || m.Message.Media == nil {
 		return errNoMedia
+	}
+	if m.Message.Media.ID == "" {
+		return errNotFetched
 	}
 	return s.serveFile(c, m.Message.Media.ID, errNoMedia)
 }

@@ -15,7 +15,6 @@ import (
 
 	"github.com/wildcathub/wildcat/core/config"
 	"github.com/wildcathub/wildcat/core/store"
-	"github.com/wildcathub/wildcat/sdk"
 )
 
 func (s *Server) createWebhook(c *gin.Context) error {
@@ -114,37 +113,19 @@ func (s *Server) listWebhooks(c *gin.Context) error {
 		if !who.sees(w.Account) {
 			continue
 		}
-		events := w.Events
-		if len(events) == 0 {
-			events = []string{string(sdk.TypeMessage)}
-		}
-		views = append(views, gin.H{"id": w.ID, "url": w.URL, "accountId": filled(w.Account), "events": events, "createdAt": iso(w.CreatedAt)})
+		views = append(views, viewWebhook(w))
 	}
 	return ok(c, gin.H{"ok": true, "webhooks": views})
 }
 
 func (s *Server) deleteWebhook(c *gin.Context) error {
-	if err := s.ownWebhook(c); err != nil {
-		return err
+	if callerOf(c).key.Limited() {
+		if _, err := s.webhook(c); err != nil {
+			return err
+		}
 	}
 	if err := s.deps.Webhooks.DeleteWebhook(c.Request.Context(), c.Param("id")); err != nil {
 		return or(err, store.ErrNotFound, errWebhook)
 	}
 	return ok(c, gin.H{"ok": true, "message": "Webhook deleted"})
-}
-
-// ownWebhook fails if the caller may not touch the webhook that is named.
-func (s *Server) ownWebhook(c *gin.Context) error {
-	if !callerOf(c).key.Limited() {
-		return nil
-	}
-	list, err := s.deps.Webhooks.ListWebhooks(c.Request.Context())
-	if err != nil {
-		return err
-	}
-	i := slices.IndexFunc(list, func(w store.Webhook) bool { return w.ID == c.Param("id") })
-	if i < 0 || !callerOf(c).sees(list[i].Account) {
-		return errWebhook
-	}
-	return nil
 }

@@ -122,14 +122,36 @@ func unlessZero(t time.Time) *time.Time {
 
 // EnableConnector implements api.Connectors.
 func (c connectors) EnableConnector(ctx context.Context, id string) error {
+	for _, e := range c.registry.Entries() {
+		if p, ok := e.Connector.(*connector.Process); ok && e.ID == id {
+			if err := p.Retry(ctx); err != nil {
+				return err
+			}
+		}
+	}
 	return c.outbox.Enable(ctx, id)
+}
+
+// DisableConnector implements api.Connectors.
+func (c connectors) DisableConnector(_ context.Context, id string) error {
+	return c.outbox.Disable(id, "operator")
 }
 
 // DiscardWaiting implements api.Connectors.
 func (c connectors) DiscardWaiting(ctx context.Context, id string) (int, error) {
 	n, err := c.outbox.Discard(ctx, id)
+	if errors.Is(err, store.ErrNotFound) && c.off(id) {
+		return 0, nil // it is shown, and nothing waits for it
+	}
 	if errors.Is(err, deliver.ErrServed) {
 		err = api.ErrConnectorServed
 	}
 	return n, err
+}
+
+// off says whether an entry of the configuration is switched off.
+func (c connectors) off(id string) bool {
+	return slices.ContainsFunc(c.cfg.Connectors, func(cc config.ConnectorConfig) bool {
+		return "connector:"+cc.Name == id && cc.Enabled != nil && !*cc.Enabled
+	})
 }

@@ -33,6 +33,7 @@ type Process struct {
 	cancel   context.CancelFunc
 	hurry    context.CancelFunc
 	finished chan struct{} // closed when the supervisor has ended
+	again    chan struct{} // has one place: start what waits to be started
 }
 
 var _ sdk.Connector = (*Process)(nil)
@@ -47,7 +48,33 @@ func NewProcess(cfg ProcessConfig, deps Deps) *Process {
 		with:    json.RawMessage("{}"),
 		info:    sdk.Info{Type: cfg.Name, InFlight: 16},
 		status:  Status{State: StateNew, Since: deps.Now()},
-		changed: make(chan struct{}),
+		changed: make(chan struct{}), again: make(chan struct{}, 1),
+	}
+}
+
+// Retry starts a program now that waits to be started again, or was given up, and returns when it
+// is being started. One that runs is left alone.
+func (p *Process) Retry(ctx context.Context) error {
+	asked := false
+	for {
+		p.mu.Lock()
+		state, changed := p.status.State, p.changed
+		p.mu.Unlock()
+		if state != StateWaiting && state != StateFailed {
+			return nil
+		}
+		if !asked {
+			asked = true
+			select {
+			case p.again <- struct{}{}:
+			default:
+			}
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return fmt.Errorf("start connector %s: %w", p.cfg.Name, ctx.Err())
+		}
 	}
 }
 

@@ -222,6 +222,20 @@ func TestAStartThatFailsIsTriedAgain(t *testing.T) {
 	eventually(t, "is tried again all the same", func() bool { return p.Status().State == StateReady })
 }
 
+func TestAProgramThatWasGivenUpIsStartedWhenAskedFor(t *testing.T) {
+	p := program(t, "ok", nil, Deps{})
+	require.NoError(t, p.Configure(json.RawMessage(`{"bad":true}`)))
+	require.Error(t, p.Start(t.Context(), nil))
+	require.Equal(t, StateFailed, p.Status().State)
+	require.NoError(t, p.Retry(t.Context()))
+	eventually(t, "fails again", func() bool { return p.Status().State == StateFailed })
+	require.NoError(t, p.Configure(json.RawMessage(`{}`)))
+	require.NoError(t, p.Retry(t.Context()))
+	require.Equal(t, sdk.OK, p.Deliver(t.Context(), text("chat", 1, "")).Status, "it is waited for")
+	require.NoError(t, p.Retry(t.Context()))
+	require.Equal(t, 2, p.Status().Restarts)
+}
+
 func TestAMuteProgramTimesOut(t *testing.T) {
 	p := program(t, "mute", func(c *ProcessConfig) { c.Timing.Start = 300 * time.Millisecond }, Deps{})
 	require.NoError(t, p.Start(t.Context(), nil))

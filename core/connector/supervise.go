@@ -75,6 +75,9 @@ func (p *Process) supervise(ctx, rush context.Context, host sdk.Host, first chan
 		timer := time.NewTimer(wait)
 		select {
 		case <-timer.C:
+		case <-p.again:
+			timer.Stop()
+			p.log.Info("connector is started now, as was asked for")
 		case <-ctx.Done():
 			timer.Stop()
 			p.set(Status{State: StateStopped})

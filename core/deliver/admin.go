@@ -94,7 +94,8 @@ func (ep *endpoint) status(now time.Time) EndpointStatus {
 }
 
 // Enable lets a disabled endpoint work again: what was parked is queued and due at
-// once, with a slow start. An endpoint that is not disabled is left alone.
+// once, with a slow start. Of one that is not disabled what waits is due at once, too: the operator
+// knows better than its breaker.
 func (o *Outbox) Enable(ctx context.Context, id string) error {
 	ep, err := o.endpoint(id)
 	if err != nil {
@@ -102,10 +103,7 @@ func (o *Outbox) Enable(ctx context.Context, id string) error {
 	}
 	ep.op.Lock()
 	defer ep.op.Unlock()
-	o.mu.Lock()
-	disabled := ep.disabled
-	o.mu.Unlock()
-	if !disabled {
+	if o.hurry(ep) {
 		return nil
 	}
 	if err := o.awaitIdle(ctx, ep); err != nil {
@@ -123,6 +121,22 @@ func (o *Outbox) Enable(ctx context.Context, id string) error {
 	o.revive(ep, at)
 	o.log.Info("endpoint is enabled", "connector", ep.Name)
 	return nil
+}
+
+// hurry makes what waits for an endpoint due now; false if the endpoint is disabled.
+func (o *Outbox) hurry(ep *endpoint) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if ep.disabled {
+		return false
+	}
+	ep.save = ep.save || ep.breaker.open
+	ep.breaker.shut()
+	ep.pausedUntil = time.Time{}
+	ep.recover(o.now())
+	o.wakeController()
+	o.wakeDispatcher()
+	return true
 }
 
 // revive lets an endpoint work again whose deliveries are queued.

@@ -61,6 +61,31 @@ func TestDisabledEndpointIsParkedAndEnabledAgain(t *testing.T) {
 	})
 }
 
+func TestWhatFailsIsTriedAtOnceWhenTheOperatorSaysSo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var well atomic.Bool
+		f, c := newFakeStore(), connector(4, func(context.Context, sdk.Delivery) sdk.Result {
+			if well.Load() {
+				return sdk.Result{Status: sdk.OK}
+			}
+			return sdk.Result{Uncounted: true, Reason: "connector_down", After: 15 * time.Minute}
+		})
+		o := newOutbox(t, f, Config{}, Endpoint{ID: epA, Connector: c})
+		defer stop(t, o)
+		for chat := range 20 {
+			o.Enqueue(f.settle(time.Now(), "acc", fmt.Sprint(chat), 1, epA))
+		}
+		time.Sleep(time.Minute)
+		well.Store(true)
+		time.Sleep(time.Minute)
+		require.Less(t, f.count(epA, store.DeliveryOK), 20)
+		require.NoError(t, o.Enable(t.Context(), epA))
+		time.Sleep(time.Second)
+		require.Equal(t, 20, f.count(epA, store.DeliveryOK))
+		require.True(t, f.endpoint(epA).OpenSince.IsZero())
+	})
+}
+
 func TestDisabledAfterDaysWithoutSuccess(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, c := newFakeStore(), connector(4, func(context.Context, sdk.Delivery) sdk.Result { return retry("network") })

@@ -8,14 +8,14 @@ import (
 	"github.com/wildcathub/wildcat/core/store"
 )
 
-// ErrServed says that an endpoint is at work, so that nothing waits for it in vain.
-var ErrServed = errors.New("the connector is at work")
+// ErrServed says that an endpoint is there and not disabled.
+var ErrServed = errors.New("the connector is not disabled")
 
 const reasonDiscarded = "discarded"
 
 // Discard gives up what waits for an endpoint that is disabled, or not there, and returns how many
 // deliveries that were: they become cancelled, and can be replayed one by one. It fails with
-// ErrServed if the endpoint is at work, and with store.ErrNotFound if it is not there and nothing
+// ErrServed if the endpoint is there and not disabled, and with store.ErrNotFound if it is not there and nothing
 // waits for it. It may be repeated after an error.
 func (o *Outbox) Discard(ctx context.Context, id string) (int, error) {
 	o.mu.Lock()

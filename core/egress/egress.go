@@ -25,9 +25,11 @@ import (
 )
 
 const (
-	dialTimeout    = 5 * time.Second
-	tlsTimeout     = 5 * time.Second
-	headerTimeout  = 15 * time.Second
+	dialTimeout = 5 * time.Second
+	tlsTimeout  = 5 * time.Second
+	// headerTimeout is longer than any timeout that a webhook may have (60 s): that one counts, and
+	// an answer that takes long is an answer.
+	headerTimeout  = 65 * time.Second
 	idleTimeout    = 90 * time.Second
 	maxHeaderBytes = 64 << 10
 	maxIdlePerHost = 32

@@ -163,6 +163,7 @@ func TestLimitsOfAConnection(t *testing.T) {
 	require.True(t, tr.DisableCompression)
 	require.GreaterOrEqual(t, tr.MaxIdleConnsPerHost, 16)
 	require.EqualValues(t, 64<<10, tr.MaxResponseHeaderBytes)
+	require.Greater(t, tr.ResponseHeaderTimeout, 60*time.Second, "a webhook's own timeout may be as long")
 	require.EqualValues(t, tls.VersionTLS12, tr.TLSClientConfig.MinVersion)
 	require.False(t, tr.TLSClientConfig.InsecureSkipVerify)
 

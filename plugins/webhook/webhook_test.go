@@ -27,7 +27,7 @@ const secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 // guarded limits a client as core/egress does.
 func guarded(t *testing.T) *http.Client {
-	tr := &http.Transport{DisableCompression: true, MaxResponseHeaderBytes: 64 << 10, ResponseHeaderTimeout: 15 * time.Second}
+	tr := &http.Transport{DisableCompression: true, MaxResponseHeaderBytes: 64 << 10, ResponseHeaderTimeout: 65 * time.Second}
 	t.Cleanup(tr.CloseIdleConnections)
 	return &http.Client{Transport: tr}
 }
