@@ -57,6 +57,13 @@ func TestActionsBecomeTheVerdict(t *testing.T) {
 	}, v))
 }
 
+func TestATextMayHaveAsManyCharactersAsOverREST(t *testing.T) {
+	for _, letter := range []string{"x", "é", "👋"} {
+		want := strings.Repeat(letter, 65_536)
+		require.Equal(t, want, answer(t, `msg:reply(string.rep("`+letter+`", 65536))`))
+	}
+}
+
 func TestAFailedHandlerContributesNothingAndADropEndsTheRule(t *testing.T) {
 	set := load(t, body(`msg:reply("a")`)+"\n"+body(`msg:tag("t") error("no")`), Deps{})
 	v, err := eval(t, set, message("x"))
@@ -87,32 +94,34 @@ func TestAStaleMessageRaises(t *testing.T) {
 
 func TestWrongCallsNameTheMistake(t *testing.T) {
 	for code, want := range map[string]string{
-		`msg:reply()`:                          "string expected, got nil",
-		`msg:reply("")`:                        "the text is empty",
-		`msg:reply("  \n")`:                    "the text is empty",
-		`msg:reply(string.rep("x", 70000))`:    "WhatsApp takes 65536",
-		`msg:reply(("é"):sub(1, 1))`:           "not valid UTF-8",
-		`msg:reply("x", { qoute = true })`:     `did you mean "quote"?`,
-		`msg:reply("x", { quote = 1 })`:        "must be true or false",
-		`msg:reply("x", { mentions = { 1 } })`: "must be a list of JIDs",
-		`msg:send("", "x")`:                    "phone number or JID",
-		`msg:send("1", "x", { quote = true })`: "cannot quote",
-		`local x = #nil`:                       "attempt to get the length (#) of a nil value",
-		`local x = #5`:                         "length (#) of a number",
-		`msg:route()`:                          "needs the name of a connector",
-		`msg:route("a", 5)`:                    "the name of a connector must be a string",
-		`msg:tag({})`:                          "the name of a tag must be a string of 1 to 100 bytes, not a table",
-		`msg.text = "x"`:                       "a message is read-only",
-		`local x = msg.txt`:                    `msg has no field or method "txt"`,
-		`msg:answer("x")`:                      `msg has no field or method "answer"`,
-		`wildcat.on("message", {}, print)`:     "only be called while the file loads",
-		`wildcat.x = 1`:                        "read-only",
-		`local x = nil .. "a"`:                 "attempt to join (..) a nil value",
-		`local x = "a" .. {}`:                  "attempt to join (..) a table value",
-		`error({ code = 1 })`:                  "error with a table value",
-		`error()`:                              "error with a nil value",
-		`assert(false)`:                        "assertion failed!",
-		`assert(nil, "why")`:                   "why",
+		`msg:reply()`:                       "string expected, got nil",
+		`msg:reply("")`:                     "the text is empty",
+		`msg:reply("  \n")`:                 "the text is empty",
+		`msg:reply(string.rep("x", 70000))`: "message length invalid (70000): must be between 1 and 65536 characters",
+		`msg:reply(string.rep("é", 65537))`: "message length invalid (65537)",
+		`for i = 1, 9 do msg:reply(string.rep("👋", 65536)) end`: "more than 2097152 bytes together",
+		`msg:reply(("é"):sub(1, 1))`:                            "not valid UTF-8",
+		`msg:reply("x", { qoute = true })`:                      `did you mean "quote"?`,
+		`msg:reply("x", { quote = 1 })`:                         "must be true or false",
+		`msg:reply("x", { mentions = { 1 } })`:                  "must be a list of JIDs",
+		`msg:send("", "x")`:                                     "phone number or JID",
+		`msg:send("1", "x", { quote = true })`:                  "cannot quote",
+		`local x = #nil`:                                        "attempt to get the length (#) of a nil value",
+		`local x = #5`:                                          "length (#) of a number",
+		`msg:route()`:                                           "needs the name of a connector",
+		`msg:route("a", 5)`:                                     "the name of a connector must be a string",
+		`msg:tag({})`:                                           "the name of a tag must be a string of 1 to 100 bytes, not a table",
+		`msg.text = "x"`:                                        "a message is read-only",
+		`local x = msg.txt`:                                     `msg has no field or method "txt"`,
+		`msg:answer("x")`:                                       `msg has no field or method "answer"`,
+		`wildcat.on("message", {}, print)`:                      "only be called while the file loads",
+		`wildcat.x = 1`:                                         "read-only",
+		`local x = nil .. "a"`:                                  "attempt to join (..) a nil value",
+		`local x = "a" .. {}`:                                   "attempt to join (..) a table value",
+		`error({ code = 1 })`:                                   "error with a table value",
+		`error()`:                                               "error with a nil value",
+		`assert(false)`:                                         "assertion failed!",
+		`assert(nil, "why")`:                                    "why",
 		`tostring(setmetatable({}, {__tostring = function() return 1 end}))`: "must return a string",
 		`string.format("%d", {})`:                   "number expected, got table",
 		`string.format("%y", 1)`:                    "invalid format",

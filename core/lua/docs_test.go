@@ -10,15 +10,25 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestEveryExampleInTheDocumentsLoads(t *testing.T) {
+// examples are the Lua blocks of the documents, by file.
+func examples(t *testing.T) map[string][]string {
 	block := regexp.MustCompile("(?s)( *)```lua\n(.*?)\n *```")
+	out := map[string][]string{}
 	for _, file := range []string{"../../scripts/README.md", "../../docs/rules.md"} {
 		text, err := os.ReadFile(file)
 		require.NoError(t, err)
-		blocks := block.FindAllStringSubmatch(string(text), -1)
-		require.NotEmpty(t, blocks, file)
+		for _, b := range block.FindAllStringSubmatch(string(text), -1) {
+			out[file] = append(out[file], b[2])
+		}
+		require.NotEmpty(t, out[file], file)
+	}
+	return out
+}
+
+func TestEveryExampleInTheDocumentsLoads(t *testing.T) {
+	for _, blocks := range examples(t) {
 		for _, b := range blocks {
-			set := load(t, b[2], Deps{})
+			set := load(t, b, Deps{})
 			// The example must also run on a plain message.
 			for _, text := range []string{"!order 7", "menu", "2", "urgent"} {
 				if ev := message(text); set.Rules()[0].Match(ev) {

@@ -22,8 +22,13 @@ func messageRows() []row {
 	}
 }
 
-// maxText is the longest text, in bytes; WhatsApp refuses longer ones.
-const maxText = 64 << 10
+const (
+	// maxText is the longest text, in characters: the limit of REST, too.
+	maxText = 65_536
+	// maxTexts bounds, in bytes, all texts of one event together: they are stored with
+	// the verdict, which has to fit into a record of the database.
+	maxTexts = 2 << 20
+)
 
 // maxMarks bounds the routes and the tags of one event.
 const maxMarks = 32
@@ -144,6 +149,9 @@ func act(l *glua.LState, r *run, a pipeline.Action) int {
 	if r.actions > r.lim.Actions {
 		fail(l, "more than %d actions in one event", r.lim.Actions)
 	}
+	if r.texts += len(a.Text); r.texts > maxTexts {
+		fail(l, "the texts to send in one event have more than %d bytes together", maxTexts)
+	}
 	r.charge(l, 5)
 	r.verdict.Actions = append(r.verdict.Actions, a)
 	return 0
@@ -152,11 +160,12 @@ func act(l *glua.LState, r *run, a pipeline.Action) int {
 // words reads a text to send.
 func words(l *glua.LState, arg int) string {
 	s := l.CheckString(arg)
+	n := utf8.RuneCountInString(s)
 	switch {
 	case strings.TrimSpace(s) == "":
 		fail(l, "the text is empty")
-	case len(s) > maxText:
-		fail(l, "the text has %d bytes, WhatsApp takes %d", len(s), maxText)
+	case n > maxText:
+		fail(l, "message length invalid (%d): must be between 1 and %d characters", n, maxText)
 	case !utf8.ValidString(s):
 		fail(l, "the text is not valid UTF-8 (string.sub may cut a letter in two)")
 	}

@@ -48,7 +48,7 @@ type run struct {
 	gone   chan struct{}
 
 	memory, tables, steps int
-	lines, actions        int
+	lines, actions, texts int
 	matcher               matcher
 
 	ev      *sdk.Event
@@ -88,7 +88,7 @@ func (r *run) begin(ctx context.Context, ev *sdk.Event, wall time.Duration) {
 	r.caller = ctx
 	r.killed, r.killer = "", ""
 	r.memory, r.tables, r.steps = r.lim.MemoryBytes, r.lim.Tables, r.lim.PatternSteps
-	r.lines, r.actions = 0, 0
+	r.lines, r.actions, r.texts = 0, 0, 0
 	r.ev = ev
 	r.verdict = pipeline.Verdict{}
 }
