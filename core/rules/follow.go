@@ -61,11 +61,18 @@ func (m *Manager) follow(ctx context.Context) error {
 	}
 	m.live.Swap(set)
 	m.adopt(top)
+	attrs := append(top.attrs(), "rules", top.Rules, "before", before.Version)
+	if m.asked(top) {
+		m.log.Info("rules of the database are in force", attrs...)
+		return nil
+	}
 	m.metrics.reloads.WithLabelValues(resultFollowed).Inc()
-	m.log.Info("rules of another hub are in force", "version", top.Version, "number", top.Number, "cause", top.Cause,
-		"hub", top.Hub, "rules", top.Rules, "before", before.Version)
+	m.log.Info("rules of another hub are in force", attrs...)
 	return nil
 }
+
+// asked says whether a version came into force on this hub, perhaps before it was started again.
+func (m *Manager) asked(v Version) bool { return v.Hub == m.place.Hub }
 
 // refuse keeps the present rules, since those that are in force elsewhere do not load here.
 // It is not tried again: nothing that makes the difference changes while the program runs.
@@ -77,8 +84,12 @@ func (m *Manager) refuse(top Version, err error) {
 	m.metrics.behind.Set(1)
 	m.mu.Unlock()
 	m.metrics.reloads.WithLabelValues(resultRefused).Inc()
-	m.log.Error("rules of another hub cannot be loaded here: the old ones stay in force on this hub", "version", top.Version,
-		"number", top.Number, "hub", top.Hub, "present", present.Version, "err", err)
+	attrs := append(top.attrs(), "present", present.Version, "err", err)
+	if m.asked(top) {
+		m.log.Error("rules of the database cannot be loaded here: the old ones stay in force", attrs...)
+		return
+	}
+	m.log.Error("rules of another hub cannot be loaded here: the old ones stay in force on this hub", attrs...)
 }
 
 func (m *Manager) refusedNumber() uint64 {

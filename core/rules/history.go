@@ -59,6 +59,15 @@ type Version struct {
 	Row string `json:"row"`
 }
 
+// attrs are what a log line says of it. A hub that is the only one has no name to give.
+func (v Version) attrs() []any {
+	out := []any{"version", v.Version, "number", v.Number, "cause", v.Cause}
+	if v.Hub != "" {
+		out = append(out, "hub", v.Hub)
+	}
+	return out
+}
+
 // record is what is stored of all versions.
 type record struct {
 	// Versions are the newest first: the first one is in force.

@@ -166,7 +166,7 @@ func (m *Manager) join(ctx context.Context) error {
 			return m.follow(ctx)
 		case rec.known(own) && (m.place.Shared || top.Cause == CauseRollback):
 			m.log.Warn("rules of the files were in force before: a later version is, and stays in force (rules reload puts the files into force)",
-				"files", own, "version", top.Version, "number", top.Number, "cause", top.Cause, "hub", top.Hub)
+				append([]any{"files", own}, top.attrs()...)...)
 			return m.follow(ctx)
 		}
 		v, err := m.history.publish(ctx, rec, stored, m.files, CauseStart)
@@ -177,6 +177,11 @@ func (m *Manager) join(ctx context.Context) error {
 			return err
 		}
 		m.adopt(v)
+		if v.Rules == 0 && top.Rules > 0 { // perhaps a line was lost from the configuration: who is told can go back
+			m.log.Warn("no rules are in force any more: the configuration names none (rules rollback brings back those of before)",
+				"version", v.Version, "number", v.Number, "before", top.Version, "rules_before", top.Rules)
+			return nil
+		}
 		m.log.Info("rules of the files are in force", "version", v.Version, "number", v.Number, "rules", v.Rules, "before", top.Version)
 		return nil
 	}

@@ -85,7 +85,10 @@ func reply(text string) string {
 	return fmt.Sprintf("wildcat.on(\"message\", {}, function(msg) msg:reply(%q) end)", text)
 }
 
-// newHub makes a hub with a text as its only rule's file.
+// noFiles is the text of a hub that is to have no rules, and says so.
+const noFiles = "files: []"
+
+// newHub makes a hub with a text as its only rule's file; "" says nothing about rules.
 func newHub(t testing.TB, text string) *hub {
 	t.Helper()
 	h, err := tryHub(t, text)
@@ -101,8 +104,8 @@ func tryHub(t testing.TB, text string) (*hub, error) {
 		Read: func() (Source, error) {
 			h.mu.Lock()
 			defer h.mu.Unlock()
-			if h.text == "" {
-				return Source{Silent: true}, h.err
+			if h.text == "" || h.text == noFiles {
+				return Source{Silent: h.text == ""}, h.err
 			}
 			return Source{Config: h.file(h.text), Restart: h.also}, h.err
 		},
@@ -305,13 +308,64 @@ func TestFilesDecideWhereThereIsOneHubUnlessTheyWereRolledBack(t *testing.T) {
 
 	h = start("a")
 	require.Equal(t, "b", h.answers(t), "a restart does not undo a rollback")
-	require.Contains(t, h.logs.String(), "rules reload puts the files into force")
+	require.Regexp(t, `level=WARN msg="rules of the files were in force before: .*rules reload puts the files into force.* cause=rollback\n`, h.logs.String())
+	require.Regexp(t, `level=INFO msg="rules of the database are in force" .* version=`+h.Status().Version.Version+` `, h.logs.String())
+	require.NotContains(t, h.logs.String(), "hub", "there is no other, and this one has no name")
+	require.Zero(t, h.metric(t, "wildcat_rules_reloads_total")[resultFollowed])
 	_, err = h.Reload(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, "a", h.answers(t))
 	_, err = h.Rollback(t.Context(), "")
 	require.NoError(t, err)
 	require.Equal(t, "c", start("c").answers(t), "files that were changed are in force")
+}
+
+func TestAStartThatLeavesNoRuleWarnsAndTheRulesCanBeHadBack(t *testing.T) {
+	for name, none := range map[string]string{"nothing is said about rules": "", "there are to be none": noFiles} {
+		t.Run(name, func(t *testing.T) {
+			kv := newMemory()
+			before := newHub(t, reply("1"))
+			require.NoError(t, before.Start(t.Context(), Place{KV: kv}))
+			require.NotContains(t, before.logs.String(), "level=WARN")
+
+			h := newHub(t, none)
+			require.NoError(t, h.Start(t.Context(), Place{KV: kv}))
+			require.Empty(t, h.answers(t), "the files decide at a start")
+			require.Regexp(t, `level=WARN msg="no rules are in force any more: .* before=`+before.Status().Version.Version+` rules_before=1\n`, h.logs.String())
+
+			h = newHub(t, none)
+			require.NoError(t, h.Start(t.Context(), Place{KV: kv}))
+			require.NotContains(t, h.logs.String(), "level=WARN", "it is no news")
+			_, err := h.Rollback(t.Context(), "")
+			require.NoError(t, err)
+			require.Equal(t, "1", h.answers(t))
+			h = newHub(t, none)
+			require.NoError(t, h.Start(t.Context(), Place{KV: kv}))
+			require.Equal(t, "1", h.answers(t), "nor does a restart undo that")
+		})
+	}
+}
+
+func TestAHubThatComesBackToItsOwnRollbackDoesNotCallItAnothers(t *testing.T) {
+	kv := newMemory()
+	place := Place{KV: kv, Hub: "one", Shared: true}
+	h := newHub(t, reply("a"))
+	require.NoError(t, h.Start(t.Context(), place))
+	h.edit(reply("b"))
+	_, err := h.Reload(t.Context())
+	require.NoError(t, err)
+	_, err = h.Rollback(t.Context(), "")
+	require.NoError(t, err)
+	require.NoError(t, h.Stop(t.Context()))
+
+	h = newHub(t, reply("b"))
+	require.NoError(t, h.Start(t.Context(), place))
+	require.Equal(t, "a", h.answers(t))
+	require.Regexp(t, `msg="rules of the database are in force" .* hub=one `, h.logs.String())
+	require.NotContains(t, h.logs.String(), "another hub")
+	two := newHub(t, reply("b"))
+	require.NoError(t, two.Start(t.Context(), Place{KV: kv, Hub: "two", Shared: true}))
+	require.Regexp(t, `msg="rules of another hub are in force" .* hub=one `, two.logs.String())
 }
 
 func TestAHubThatSaysNothingAboutRulesTakesThoseOfOthersAndTakesNoneAway(t *testing.T) {
