@@ -33,6 +33,9 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 			Help: "Leases of accounts among several hubs, by what became of them (taken, let_go, lost: another hub had it, ran_out: not renewed in time).",
 		}, []string{"result"}),
 	}
+	for _, result := range []string{"taken", "let_go", "lost", "ran_out"} {
+		m.leases.WithLabelValues(result) // 0 is shown, too: so an alarm has something to compare
+	}
 	for _, c := range []prometheus.Collector{m.state, m.reconnects, m.away, m.outages, m.leases} {
 		if err := reg.Register(c); err != nil {
 			return nil, fmt.Errorf("register account metrics: %w", err)

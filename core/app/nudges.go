@@ -61,6 +61,9 @@ func newNudges(a *App) (*nudges, error) {
 			Name: "wildcat_nudges_total", Help: "Messages to other hubs about deliveries that are theirs to make, by result (ok, failed: the hub finds them by itself).",
 		}, []string{"result"}),
 	}
+	for _, result := range []string{"ok", "failed"} {
+		n.count.WithLabelValues(result) // 0 is shown, too: so an alarm has something to compare
+	}
 	if err := a.metrics.Register(n.count); err != nil {
 		return nil, fmt.Errorf("register nudge metrics: %w", err)
 	}
