@@ -140,6 +140,8 @@ func TestStories(t *testing.T) {
 			"within":         within,
 			"databases":      databasesCmd,
 			"as":             asCmd,
+
+			"metrics-in-manual": metricsInManual,
 		},
 	})
 }
