@@ -95,7 +95,8 @@ func runMigrate(ctx context.Context, from, to migrate.Place, backup bool, out io
 func printNext(out io.Writer, source, target string, backup bool) error {
 	next := fmt.Sprintf("start hubs on %s; none starts on %s any more; to go back, move back into a new database or data folder", target, source)
 	if backup {
-		next = fmt.Sprintf("hubs go on with %s; never start one on %s while they do, since two that use the same keys lose messages: move it back into a new database or data folder", source, target)
+		// The source may be the hubs' database, or a copy that is put back.
+		next = fmt.Sprintf("%s keeps all it has; start hubs on it or on %s, and never on both, since two that use the same keys lose messages", source, target)
 	}
 	_, err := fmt.Fprintln(out, next)
 	return err

@@ -43,7 +43,7 @@ func TestWhoEndsACommandIsToldToRunItAgain(t *testing.T) {
 func TestTheLastLineOfAMoveSaysWhereHubsStart(t *testing.T) {
 	for backup, want := range map[bool]string{
 		false: "start hubs on MongoDB database wildcat; none starts on data/wildcat.db any more",
-		true:  "hubs go on with data/wildcat.db; never start one on MongoDB database wildcat while they do",
+		true:  "data/wildcat.db keeps all it has; start hubs on it or on MongoDB database wildcat, and never on both",
 	} {
 		var out strings.Builder
 		require.NoError(t, printNext(&out, "data/wildcat.db", "MongoDB database wildcat", backup))
