@@ -1,11 +1,11 @@
 package deliver
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,7 +18,7 @@ import (
 
 func TestWhatWaitsForAMissingEndpointIsSeen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f, log, reg := newFakeStore(), &bytes.Buffer{}, prometheus.NewPedanticRegistry()
+		f, log, reg := newFakeStore(), &journal{}, prometheus.NewPedanticRegistry()
 		begun := time.Now()
 		for seq := range uint64(3) {
 			f.settle(begun, "acc", "c", seq+1, epA, epB)
@@ -38,7 +38,7 @@ func TestWhatWaitsForAMissingEndpointIsSeen(t *testing.T) {
 		require.Equal(t, "missing", got[0].State)
 		require.Equal(t, 3, got[0].Counts[store.DeliveryQueued])
 		require.Equal(t, begun, got[0].OldestQueued)
-		require.Equal(t, 1, strings.Count(log.String(), "level=WARN"), log)
+		require.Equal(t, 1, strings.Count(log.String(), "level=WARN"), log.String())
 		require.Contains(t, log.String(), "connector="+epA+" queued=3 parked=0")
 		require.InDelta(t, 10, ages(t, reg)[epA], 0)
 		time.Sleep(10 * time.Minute)
@@ -53,6 +53,24 @@ func TestWhatWaitsForAMissingEndpointIsSeen(t *testing.T) {
 		require.Contains(t, log.String(), "nothing waits for the missing connector any more")
 		require.Equal(t, map[string]float64{epA: 0, epB: 0}, ages(t, reg), "and it is itself again")
 	})
+}
+
+// journal is a log that is read while it is written.
+type journal struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (j *journal) Write(b []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.Write(b)
+}
+
+func (j *journal) String() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.String()
 }
 
 // ages are wildcat_oldest_pending_seconds by endpoint.
@@ -74,7 +92,7 @@ func ages(t *testing.T, reg prometheus.Gatherer) map[string]float64 {
 // Another process's webhook is known here some seconds after its first delivery.
 func TestAnEndpointThatIsAboutToComeIsNotMissing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f, log := newFakeStore(), &bytes.Buffer{}
+		f, log := newFakeStore(), &journal{}
 		o, err := New(Config{}, Deps{Store: f, Events: f, Logger: slog.New(slog.NewTextHandler(log, nil))})
 		require.NoError(t, err)
 		require.NoError(t, o.Start(t.Context()))
