@@ -21,8 +21,9 @@ import (
 func newImportLegacyCommand() *cobra.Command {
 	var database string
 	var to migrate.Place
+	var abandon bool
 	cmd := &cobra.Command{
-		Use:   "import-legacy URI",
+		Use:   "import-legacy URI | --abandon",
 		Short: "Take over accounts, messages, media and webhooks from the database of the Node.js service",
 		Long: `Reads the MongoDB database that the Node.js service (Express, Baileys) wrote, and brings its
 accounts, webhooks, media and messages into a database of this hub: an SQLite file, or a
@@ -32,14 +33,31 @@ Accounts come logged out, and pair again: the keys of the old service serve only
 Messages come as history: no rule sees them, and no webhook gets them. Each webhook gets a
 secret, which is printed once. What the hub has already stays as it is.
 
-If it is interrupted, or the old service has gone on, run it again.`,
+If it is interrupted, or the old service has gone on, run it again. Until it is whole no hub
+starts on the target. Where it cannot be finished, --abandon gives it up: hubs start again, and
+what was taken over stays. The same import can be run again after that, and goes on.`,
 		Example: `  wildcat import-legacy mongodb://localhost:27017 --to sqlite:wildcat.db --to-data ./data
-  wildcat import-legacy '$MONGO_URL' --database wildcat --to '$MONGO_URL' --to-database wildcat2`,
-		Args: cobra.ExactArgs(1),
+  wildcat import-legacy '$MONGO_URL' --database wildcat --to '$MONGO_URL' --to-database wildcat2
+  wildcat import-legacy --abandon --to sqlite:wildcat.db --to-data ./data`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			switch {
+			case abandon && (len(args) > 0 || cmd.Flags().Changed("database")):
+				return errors.New("--abandon takes no source: it gives up what is unfinished in the target")
+			case abandon:
+				return nil
+			}
+			return cobra.ExactArgs(1)(cmd, args)
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			// A password on the command line can be seen by others.
-			uri := os.ExpandEnv(args[0])
 			to.URI = os.ExpandEnv(to.URI)
+			if abandon {
+				if err := checkDatabase("to-database", to); err != nil {
+					return err
+				}
+				return interrupted(cmd.Context(), runAbandon(cmd.Context(), to, cmd.OutOrStdout()))
+			}
+			uri := os.ExpandEnv(args[0])
 			if err := errors.Join(checkLegacyDatabase(database), checkDatabase("to-database", to)); err != nil {
 				return err
 			}
@@ -55,13 +73,14 @@ If it is interrupted, or the old service has gone on, run it again.`,
 	f.StringVar(&to.URI, "to", "sqlite:wildcat.db", "target: sqlite:FILE, relative to its data folder, or mongodb://…; $NAME stands for what the environment says")
 	f.StringVar(&to.Data, "to-data", "./data", "data folder of the target, if it is SQLite")
 	f.StringVar(&to.Database, "to-database", "wildcat", "name of the database of the target, if it is MongoDB")
+	f.BoolVar(&abandon, "abandon", false, "give up an import into the target that cannot be finished, and keep what was taken over")
 	return cmd
 }
 
 func runImport(ctx context.Context, uri, database string, to migrate.Place, out io.Writer) (err error) {
 	source, err := legacy.Open(ctx, uri, database)
 	if err != nil {
-		return fmt.Errorf("open the source: %w", err)
+		return hintAbandon(ctx, to, fmt.Errorf("open the source: %w", err))
 	}
 	defer func() { err = errors.Join(err, source.Close()) }()
 	target, err := migrate.Open(ctx, to)

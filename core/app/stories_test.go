@@ -134,6 +134,8 @@ func TestStories(t *testing.T) {
 			"scan":           scanCmd,
 			"keep":           keepCmd,
 			"legacy":         legacyCmd,
+			"legacy-cut":     legacyCut,
+			"legacy-drop":    legacyDrop,
 			"second-hub":     secondHub,
 			"end-second":     endSecond,
 			"hang-up":        hangUp,

@@ -108,7 +108,7 @@ func (i *importing) run(ctx context.Context) error {
 		}
 	}
 	if !i.report.Equal() {
-		return ErrDiffers
+		return fmt.Errorf("%w: run it again; if they still do, %s", ErrDiffers, abandonHint)
 	}
 	if err := i.undisturbed(ctx); err != nil {
 		return err
@@ -121,7 +121,7 @@ func (i *importing) begin(ctx context.Context) error {
 	have, err := readMark(ctx, i.to.Store, importKey)
 	switch {
 	case err == nil && !have.Done && have.ID != i.from.ID:
-		return fmt.Errorf("%s: %w: an unfinished import from another database; finish that first", i.to.Name, ErrForeign)
+		return fmt.Errorf("%s: %w: an unfinished import from another database: finish that first; if it cannot be, %s", i.to.Name, ErrForeign, abandonHint)
 	case err != nil && !errors.Is(err, store.ErrNotFound):
 		return err
 	case err != nil || have.Done:
@@ -135,7 +135,11 @@ func (i *importing) begin(ctx context.Context) error {
 		return err
 	}
 	if len(open) > 0 {
-		return fmt.Errorf("%s: %w: the hub has not finished what it has stored; start it once, and stop it", i.to.Name, ErrInUse)
+		before := "" // a hub that came back while it was marked: none can be started
+		if have.ID != "" && !have.Done {
+			before = "; before that, since none starts on an unfinished import, " + abandonHint
+		}
+		return fmt.Errorf("%s: %w: the hub has not finished what it has stored; start it once, and stop it%s", i.to.Name, ErrInUse, before)
 	}
 	return writeMark(ctx, i.to.Store, importKey, mark{ID: i.from.ID})
 }

@@ -270,14 +270,17 @@ func readMoved(ctx context.Context, s store.KV) (*gone, error) {
 }
 
 func checkMark(ctx context.Context, s store.KV) error {
-	for key, command := range map[string]string{sourceKey: "wildcat migrate", importKey: "wildcat import-legacy"} {
-		have, err := readMark(ctx, s, key)
+	for _, of := range []struct{ key, way string }{
+		{sourceKey, "run `wildcat migrate` again, or use another database"},
+		{importKey, "run `wildcat import-legacy` again, or use another database; if it cannot be finished, " + abandonHint},
+	} {
+		have, err := readMark(ctx, s, of.key)
 		switch {
 		case errors.Is(err, store.ErrNotFound), err == nil && have.Done:
 		case err != nil:
 			return err
 		default:
-			return fmt.Errorf("%w: run %s again, or use another database", ErrUnfinished, command)
+			return fmt.Errorf("%w: %s", ErrUnfinished, of.way)
 		}
 	}
 	return nil

@@ -69,14 +69,20 @@ func Open(ctx context.Context, p Place) (*Side, error) {
 	return side, nil
 }
 
-// OpenSource is Open for a database that must be there: none is made.
+// OpenSource is OpenExisting for one that accounts are read from: where there is none, its error
+// wraps ErrEmpty.
 func OpenSource(ctx context.Context, p Place) (*Side, error) {
+	side, err := OpenExisting(ctx, p)
+	if errors.Is(err, mongo.ErrAbsent) {
+		err = fmt.Errorf("%w: %w", ErrEmpty, err)
+	}
+	return side, err
+}
+
+// OpenExisting is Open for a database that must be there: none is made.
+func OpenExisting(ctx context.Context, p Place) (*Side, error) {
 	if !p.SQLite() {
-		side, err := openMongo(ctx, p, true)
-		if errors.Is(err, mongo.ErrAbsent) {
-			err = fmt.Errorf("%w: %w", ErrEmpty, err)
-		}
-		return side, err
+		return openMongo(ctx, p, true)
 	}
 	path := strings.TrimPrefix(p.URI, "sqlite:")
 	if !filepath.IsAbs(path) {
