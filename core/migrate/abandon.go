@@ -12,7 +12,7 @@ import (
 	"github.com/wildcathub/wildcat/sdk"
 )
 
-// ErrNothingToAbandon: no import into the database is unfinished.
+// ErrNothingToAbandon says that no import into the database is unfinished.
 var ErrNothingToAbandon = errors.New("no unfinished import")
 
 // abandonHint tells whoever cannot finish an import how the database is used all the same.
