@@ -182,6 +182,10 @@ func (a *App) Start(ctx context.Context) error {
 		return err
 	}
 	a.pipeline.Start()
+	// The lock on the data folder proves that who made them is gone.
+	if n := connector.RemoveStale(runDir(a.cfg)); n > 0 {
+		a.log.Info("removed what connectors of a hub that was killed have left", "folders", n)
+	}
 	if err := a.registry.Start(ctx); err != nil {
 		return err
 	}

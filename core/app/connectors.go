@@ -35,11 +35,14 @@ func program(cfg *config.Config, log *slog.Logger, reg prometheus.Registerer) fu
 			dir = cfg.Resolve(".")
 		}
 		return connector.NewProcess(
-			connector.ProcessConfig{Name: c.Name, Path: path, SHA256: c.SHA256, Dir: dir, RunDir: filepath.Join(cfg.Data, "run")},
+			connector.ProcessConfig{Name: c.Name, Path: path, SHA256: c.SHA256, Dir: dir, RunDir: runDir(cfg)},
 			connector.Deps{Logger: log, Registerer: reg},
 		)
 	}
 }
+
+// runDir is where the sockets of connectors' programs are.
+func runDir(cfg *config.Config) string { return filepath.Join(cfg.Data, "run") }
 
 // connectors shows the endpoints over REST: who they are from the registry, how their
 // deliveries do from the outbox, how a program does from its supervisor.

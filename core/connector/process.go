@@ -116,7 +116,6 @@ func (p *Process) Start(ctx context.Context, host sdk.Host) error {
 		p.mu.Unlock()
 		return errStartedTwice
 	}
-	removeStale(p.cfg.RunDir, p.cfg.Name)
 	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	rush, hurry := context.WithCancel(context.WithoutCancel(ctx))
 	p.cancel, p.hurry, p.finished = cancel, hurry, make(chan struct{})

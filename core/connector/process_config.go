@@ -23,8 +23,10 @@ type ProcessConfig struct {
 	Dir string
 	// Env holds KEY=VALUE pairs that the program gets beside the few that it inherits.
 	Env []string
-	// RunDir is where the private folder for the sockets is made; "" is the system's
-	// temporary folder. With a folder of the hub's own, no hub that was killed leaves anything behind.
+	// RunDir is the hub's own folder, in which the private folders for the sockets are made,
+	// or, where its path is too long for sockets, in the system's temporary folder under a name that
+	// tells whose they are. RemoveStale removes what a hub that was killed has left. "" is the
+	// system's temporary folder, and nobody's.
 	RunDir string
 	// Timing replaces the defaults; leave it zero.
 	Timing Timing

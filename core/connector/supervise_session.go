@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -233,45 +232,6 @@ func (s *session) explain(fail *failure) *failure {
 		reason = reasonExit
 	}
 	return failed(reason, "program ended: %s%s", how, words)
-}
-
-// privateDir makes the folder for the sockets. A socket's path must be shorter than
-// about 100 bytes, so a deep base gives way to the system's temporary folder.
-func privateDir(base, name string) (string, error) {
-	if base != "" {
-		abs, err := filepath.Abs(base)
-		if err != nil {
-			return "", err
-		}
-		if len(abs) < 40 || runtime.GOOS == "windows" {
-			if err := os.MkdirAll(abs, 0o700); err != nil {
-				return "", err
-			}
-			return os.MkdirTemp(abs, dirPrefix(name))
-		}
-	}
-	temp := os.TempDir()
-	if len(temp) > 40 && runtime.GOOS != "windows" {
-		temp = "/tmp"
-	}
-	return os.MkdirTemp(temp, "wildcat-")
-}
-
-// dirPrefix is short, whatever the name.
-func dirPrefix(name string) string {
-	sum := sha256.Sum256([]byte(name))
-	return hex.EncodeToString(sum[:4]) + "-"
-}
-
-// removeStale removes the folders that a hub which was killed has left in its RunDir.
-func removeStale(base, name string) {
-	if base == "" {
-		return
-	}
-	left, _ := filepath.Glob(filepath.Join(base, dirPrefix(name)+"*"))
-	for _, dir := range left {
-		_ = os.RemoveAll(dir)
-	}
 }
 
 // pinned opens the program and proves that it is the one that was meant.
