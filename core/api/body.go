@@ -83,11 +83,11 @@ func (b body) texts(field string) (values []string, ok bool) {
 	return values, true
 }
 
-// number reads a query parameter, kept within low and high; what is no number is
-// the default, as it was in the old program.
+// number reads a query parameter, kept within low and high, however large it is; what is
+// no number is the default, as it was in the old program.
 func number(c *gin.Context, name string, otherwise, low, high int) int {
 	n, err := strconv.Atoi(c.Query(name))
-	if err != nil {
+	if err != nil && !errors.Is(err, strconv.ErrRange) { // out of range, n is the nearest that is not
 		return otherwise
 	}
 	return max(low, min(n, high))

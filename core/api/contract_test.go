@@ -1,6 +1,7 @@
 package api
 
 import (
+	"math"
 	"net/http"
 	"strings"
 	"testing"
@@ -179,8 +180,29 @@ var scenarios = []scenario{
 		},
 	},
 	{
-		name: "messages, odd numbers", request: "GET /messages?limit=9999999999999999999999&skip=-5", status: 200,
+		name: "messages, odd numbers", request: "GET /messages?limit=5x&skip=-99999999999999999999", status: 200,
 		want: `{"messages":[],"ok":true,"pagination":{"hasMore":false,"limit":50,"skip":0,"total":0}}`,
+	},
+	{
+		name: "messages, numbers beyond all bounds", request: "GET /messages?limit=99999999999999999999&skip=99999999999999999999", status: 200,
+		world: func(w *world) { w.messages = []store.Message{message("M1")} },
+		want:  `{"messages":[],"ok":true,"pagination":{"hasMore":false,"limit":500,"skip":2147483647,"total":1}}`,
+	},
+	{
+		name: "messages, a limit below all bounds", request: "GET /messages?limit=-99999999999999999999", status: 200,
+		want: `{"messages":[],"ok":true,"pagination":{"hasMore":false,"limit":1,"skip":0,"total":0}}`,
+	},
+	{
+		name: "messages of a chat, an offset beyond all bounds", request: "GET /accounts/shop/chats/919547400579/messages?offset=99999999999999999999", status: 200,
+		world: func(w *world) { w.messages = []store.Message{message("M1")} },
+		want:  `{"messages":[],"ok":true,"pagination":{"hasMore":false,"limit":50,"offset":2147483647,"total":1}}`,
+	},
+	{
+		name: "media, a skip beyond all bounds", request: "GET /media?skip=99999999999999999999&limit=99999999999999999999", status: 200, want: `{"media":[],"ok":true}`,
+		after: func(t *testing.T, w *world) {
+			require.Equal(t, math.MaxInt32, w.blobQ.Offset)
+			require.Equal(t, 500, w.blobQ.Limit)
+		},
 	},
 	{name: "messages, at most 500", request: "GET /messages?limit=501", status: 200, want: `{"messages":[],"ok":true,"pagination":{"hasMore":false,"limit":500,"skip":0,"total":0}}`},
 	{name: "messages of no possible account", request: "GET /messages?accountId=a%20b", status: 200, want: `{"messages":[],"ok":true,"pagination":{"hasMore":false,"limit":50,"skip":0,"total":0}}`},
@@ -206,6 +228,8 @@ var scenarios = []scenario{
 	{name: "webhook url is a number", request: "POST /webhooks", body: `{"url":1}`, status: 400, want: `{"code":"url_required","error":"url is required and must be a string","ok":false}`},
 	{name: "webhook url is none", request: "POST /webhooks", body: `{"url":"not a url"}`, status: 400, want: `{"code":"invalid_url","error":"invalid URL","ok":false}`},
 	{name: "webhook url without host", request: "POST /webhooks", body: `{"url":"http://"}`, status: 400, want: `{"code":"invalid_url","error":"invalid URL","ok":false}`},
+	{name: "webhook url with a port too large", request: "POST /webhooks", body: `{"url":"http://127.0.0.1:99999/"}`, status: 400, want: `{"code":"invalid_url","error":"invalid URL","ok":false}`},
+	{name: "webhook url with port 0", request: "POST /webhooks", body: `{"url":"http://127.0.0.1:0/"}`, status: 400, want: `{"code":"invalid_url","error":"invalid URL","ok":false}`},
 	{name: "webhook url scheme", request: "POST /webhooks", body: `{"url":"ftp://example.com"}`, status: 400, want: `{"code":"invalid_url_scheme","error":"only http/https URLs are allowed","ok":false}`},
 	{name: "webhook account", request: "POST /webhooks", body: `{"url":"http://a","accountId":"a b"}`, status: 400, want: `{"code":"invalid_account_id","error":"accountId must be an account id","ok":false}`},
 	{

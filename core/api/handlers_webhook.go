@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/gin-gonic/gin"
@@ -66,7 +67,7 @@ func webhookRequest(b body) (store.Webhook, error) {
 		return w, errURL
 	case u.Scheme != "http" && u.Scheme != "https":
 		return w, errURLScheme
-	case u.Hostname() == "":
+	case u.Hostname() == "" || !validPort(u.Port()):
 		return w, errURL
 	}
 	w.URL = strings.TrimSpace(address)
@@ -94,6 +95,13 @@ func webhookRequest(b body) (store.Webhook, error) {
 		}
 	}
 	return w, nil
+}
+
+// validPort says whether a URL's port can be dialled; url.Parse takes any number. "" is the
+// scheme's own.
+func validPort(port string) bool {
+	n, err := strconv.ParseUint(port, 10, 16)
+	return port == "" || err == nil && n > 0
 }
 
 // validSecret checks what Standard Webhooks asks of a secret.

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -121,7 +122,9 @@ func (r *reader) object(with json.RawMessage) (c Config, ok bool) {
 		switch field := fields[key].(type) {
 		case nil:
 			meant, hint := suggest(key, known)
-			r.settled[meant] = true
+			if _, given := object[meant]; !given {
+				r.settled[meant] = true
+			}
 			r.mistake(key, "unknown field %q%s", key, hint)
 		case *map[string]string:
 			*field = r.texts(key, object[key])
@@ -175,7 +178,7 @@ func parseURL(s string) (*url.URL, error) {
 		return nil, &sdk.ConfigError{Path: "url", Message: "is required"}
 	}
 	u, err := url.Parse(s)
-	if err != nil || u.Host == "" || u.Hostname() == "" {
+	if err != nil || u.Host == "" || u.Hostname() == "" || !validPort(u.Port()) {
 		return nil, &sdk.ConfigError{Path: "url", Message: "is not a valid URL"} // not quoted: it may hold secrets
 	}
 	if u.Scheme != "http" && u.Scheme != "https" {
@@ -183,6 +186,13 @@ func parseURL(s string) (*url.URL, error) {
 	}
 	u.Fragment, u.RawFragment = "", ""
 	return u, nil
+}
+
+// validPort says whether a URL's port can be dialled; url.Parse takes any number. "" is the
+// scheme's own.
+func validPort(port string) bool {
+	n, err := strconv.ParseUint(port, 10, 16)
+	return port == "" || err == nil && n > 0
 }
 
 func (r *reader) header(in map[string]string) http.Header {

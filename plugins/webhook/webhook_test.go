@@ -288,6 +288,9 @@ func TestConfigurationMistakesNameTheirPath(t *testing.T) {
 		`{"url":"http://"}`:                   "url",
 		`{"url":"://"}`:                       "url",
 		`{"url":3}`:                           "url",
+		`{"url":"http://127.0.0.1:99999/"}`:   "url",
+		`{"url":"http://127.0.0.1:0/"}`:       "url",
+		`{"url":"http://[::1]:65536"}`:        "url",
 		`{"url":"http://x","secret":"nope"}`:  "secret",
 		`{"url":"http://x","timeout":"1h"}`:   "timeout",
 		`{"url":"http://x","timeout":"fast"}`: "timeout",
@@ -331,6 +334,8 @@ func TestEveryConfigurationMistakeIsReported(t *testing.T) {
 		`headers.host: Host is set by the hub`,
 	}, "\n"), mistakes(`{"url":"http://x","headers":{"host":"x","a b":"1","a":5}}`))
 	require.Equal(t, `ulr: unknown field "ulr", did you mean "url"?`, mistakes(`{"ulr":"http://x"}`), "its absence goes without saying")
+	require.Equal(t, "ulr: unknown field \"ulr\", did you mean \"url\"?\nurl: must begin with http:// or https://",
+		mistakes(`{"ulr":"http://x","url":"ftp://x"}`), "what is there is read")
 	require.Equal(t, `url: must be text, not a list`, mistakes(`{"url":[]}`))
 	require.NotContains(t, mistakes(`{"url":"http://user:hunter2@"}`), "hunter2")
 }
