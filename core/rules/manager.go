@@ -165,8 +165,12 @@ func (m *Manager) join(ctx context.Context) error {
 			m.log.Info("the configuration says nothing about rules: those of the other hubs are in force", "version", top.Version, "number", top.Number)
 			return m.follow(ctx)
 		case rec.known(own) && (m.place.Shared || top.Cause == CauseRollback):
-			m.log.Warn("rules of the files were in force before: a later version is, and stays in force (rules reload puts the files into force)",
-				append([]any{"files", own}, top.attrs()...)...)
+			attrs := append([]any{"files", own}, top.attrs()...)
+			if m.silent { // which a reload refuses to take for none
+				m.log.Warn("the configuration says nothing about rules: those of the rollback stay in force (files: [] and rules reload take them away)", attrs...)
+			} else {
+				m.log.Warn("rules of the files were in force before: a later version is, and stays in force (rules reload puts the files into force)", attrs...)
+			}
 			return m.follow(ctx)
 		}
 		v, err := m.history.publish(ctx, rec, stored, m.files, CauseStart)

@@ -342,6 +342,11 @@ func TestAStartThatLeavesNoRuleWarnsAndTheRulesCanBeHadBack(t *testing.T) {
 			h = newHub(t, none)
 			require.NoError(t, h.Start(t.Context(), Place{KV: kv}))
 			require.Equal(t, "1", h.answers(t), "nor does a restart undo that")
+			hint := `level=WARN msg="rules of the files were in force before: .*\(rules reload puts the files into force\)`
+			if none == "" {
+				hint = `level=WARN msg="the configuration says nothing about rules: those of the rollback stay in force`
+			}
+			require.Regexp(t, hint, h.logs.String())
 		})
 	}
 }
