@@ -89,6 +89,7 @@ func printRules(out io.Writer, body []byte) error {
 		Rules []struct {
 			Name, File, State, Reason, LastError string
 			Runs, Failures                       uint64
+			FailuresInARow, FailingChats         int
 		}
 		Behind, Failure *failure
 	}
@@ -98,7 +99,11 @@ func printRules(out io.Writer, body []byte) error {
 	_, _ = fmt.Fprintf(out, "%d rules, %s\n", len(answer.Rules), answer.ruleVersion)
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	for _, r := range answer.Rules {
-		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%d runs\t%d failed\t%s\n", r.Name, r.File, r.State, r.Runs, r.Failures, r.Reason)
+		row := ""
+		if r.FailuresInARow > 0 {
+			row = fmt.Sprintf(" (%d in a row, in %d chats)", r.FailuresInARow, r.FailingChats)
+		}
+		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%d runs\t%d failed%s\t%s\n", r.Name, r.File, r.State, r.Runs, r.Failures, row, r.Reason)
 	}
 	if err := w.Flush(); err != nil {
 		return err

@@ -67,11 +67,15 @@ type RuleStatus struct {
 	Name    string `json:"name"`
 	File    string `json:"file"`
 	Enabled bool   `json:"enabled"`
-	// State is a stable word such as ok or disabled, and Reason says why.
+	// State is a stable word such as active or disabled, and Reason says why.
 	State    string `json:"state"`
 	Reason   string `json:"reason,omitempty"`
 	Runs     uint64 `json:"runs"`
 	Failures uint64 `json:"failures"`
+	// FailuresInARow are those since the last success, and FailingChats how many chats, of
+	// different people, they come from: from a number of chats on the rule is disabled.
+	FailuresInARow int `json:"failuresInARow"`
+	FailingChats   int `json:"failingChats"`
 	// LastError is the last failure's text, without message contents.
 	LastError string `json:"lastError,omitempty"`
 }

@@ -14,9 +14,9 @@ func TestRulesAreShownWithTheirVersion(t *testing.T) {
 	r := newRig(t)
 	const v1 = `"version":"0123456789ab","number":7,"since":"2026-01-31T12:00:00.005Z","hub":"h1","cause":"reload","count":2`
 	require.JSONEq(t, `{"ok":true,`+v1+`,"rules":[],"behind":null,"failure":null}`, r.do("GET /v1/rules", "").Body.String())
-	r.rules = []RuleStatus{{Name: "ping", File: "ping.lua", Enabled: true, State: "active", Runs: 3}}
+	r.rules = []RuleStatus{{Name: "ping", File: "ping.lua", Enabled: true, State: "active", Runs: 3, Failures: 2, FailuresInARow: 2, FailingChats: 1}}
 	r.rulesFailure = &RulesFailure{At: noon, Error: "ping.lua:1: no"}
-	require.JSONEq(t, `{"ok":true,`+v1+`,"rules":[{"name":"ping","file":"ping.lua","enabled":true,"state":"active","runs":3,"failures":0}],
+	require.JSONEq(t, `{"ok":true,`+v1+`,"rules":[{"name":"ping","file":"ping.lua","enabled":true,"state":"active","runs":3,"failures":2,"failuresInARow":2,"failingChats":1}],
 		"behind":null,"failure":{"at":"2026-01-31T12:00:00.005Z","version":null,"error":"ping.lua:1: no"}}`, r.do("GET /v1/rules", "").Body.String())
 	require.JSONEq(t, `{"ok":true,"versions":[{`+v1+`}]}`, r.do("GET /v1/rules/versions", "").Body.String())
 	r.down = true

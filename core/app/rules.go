@@ -76,7 +76,7 @@ func (b ruleBook) RuleStatus() api.RulesStatus {
 	for _, s := range st.Rules {
 		out.Rules = append(out.Rules, api.RuleStatus{
 			Name: s.Name, File: s.File, Enabled: true, State: s.State, Reason: s.Reason,
-			Runs: s.Runs, Failures: s.Failures, LastError: s.LastError,
+			Runs: s.Runs, Failures: s.Failures, FailuresInARow: s.FailuresInARow, FailingChats: s.FailingChats, LastError: s.LastError,
 		})
 	}
 	return out

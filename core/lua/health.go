@@ -10,10 +10,11 @@ import (
 )
 
 const (
-	// failuresInARow disable a rule, and so does a share of a minute's runs.
-	failuresInARow = 5
-	failureShare   = 5 // one in five
-	minRuns        = 20
+	// failingChats are the chats that must fail in a row to disable a rule; so does a share
+	// of a minute's runs.
+	failingChats = 5
+	failureShare = 5 // one in five
+	minRuns      = 20
 )
 
 // The states of a rule.
@@ -23,7 +24,9 @@ const (
 )
 
 // health decides whether a rule goes on. A rule that keeps failing costs every
-// event its time and fills the log, so it is disabled until the next load.
+// event its time and fills the log, so it is disabled until the next load. Strangers write
+// the texts that a rule runs over: what fails in a few chats only may be their doing, and
+// disables it for nobody.
 type health struct {
 	disabled atomic.Bool
 
@@ -34,40 +37,47 @@ type health struct {
 	last           *Failure
 	lastAt         time.Time
 	row            int // failures in a row
+	rowFailing     failing
 	minute         time.Time
-	minuteRuns     int
-	minuteFailures int
+	minuteRuns     int // without those of chats that failed before in this minute
+	minuteFailures int // chats
+	minuteFailing  failing
 }
 
 // record notes a run; it returns the reason when this run disabled the rule.
-func (h *health) record(now time.Time, f *Failure, strict bool) (disabled string) {
+func (h *health) record(now time.Time, f *Failure, by origin, strict bool) (disabled string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if now.Sub(h.minute) >= time.Minute || now.Before(h.minute) {
-		h.minute, h.minuteRuns, h.minuteFailures = now, 0, 0
+		h.minute, h.minuteRuns, h.minuteFailures, h.minuteFailing = now, 0, 0, nil
 	}
 	h.runs++
-	h.minuteRuns++
 	if f == nil {
-		h.row = 0
+		h.minuteRuns++
+		h.row, h.rowFailing = 0, nil
 		return ""
 	}
 	if f.Killed == killCanceled { // the program is stopping; no fault of the rule
 		return ""
 	}
 	h.failures++
-	h.row++
-	h.minuteFailures++
 	h.last, h.lastAt = f, now
-	switch {
-	case h.disabled.Load():
+	if h.disabled.Load() {
 		return ""
+	}
+	h.row++
+	h.rowFailing.add(by)
+	if h.minuteFailing.add(by) {
+		h.minuteRuns++
+		h.minuteFailures++
+	}
+	switch {
 	case strict:
 		h.reason = "it failed, and on_error is disable"
-	case h.row >= failuresInARow:
-		h.reason = fmt.Sprintf("%d failures in a row", h.row)
-	case h.minuteRuns >= minRuns && h.minuteFailures*failureShare >= h.minuteRuns:
-		h.reason = fmt.Sprintf("%d of %d runs within a minute failed", h.minuteFailures, h.minuteRuns)
+	case h.rowFailing.chats() >= failingChats:
+		h.reason = fmt.Sprintf("%d failures in a row, in %d chats", h.row, h.rowFailing.chats())
+	case h.minuteRuns >= minRuns && h.minuteFailures >= failingChats && h.minuteFailures*failureShare >= h.minuteRuns:
+		h.reason = fmt.Sprintf("%d of %d runs within a minute failed, each in another chat", h.minuteFailures, h.minuteRuns)
 	default:
 		return ""
 	}
@@ -101,7 +111,14 @@ func (h *health) again() {
 	defer h.mu.Unlock()
 	h.disabled.Store(false)
 	h.reason = ""
-	h.row, h.minute, h.minuteRuns, h.minuteFailures = 0, time.Time{}, 0, 0
+	h.row, h.rowFailing, h.minute = 0, nil, time.Time{} // so that a new minute begins
+}
+
+// why is the reason of a rule that is disabled.
+func (h *health) why() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.reason
 }
 
 // RuleStatus is what one rule is doing.
@@ -109,7 +126,7 @@ type RuleStatus struct {
 	Name string
 	// File as it was configured.
 	File string
-	// State is StateActive or StateDisabled; a disabled rule matches no event until
+	// State is StateActive or StateDisabled; a disabled rule runs over no event until
 	// the rules are loaded again.
 	State string
 	// Reason says why it is disabled.
@@ -117,6 +134,9 @@ type RuleStatus struct {
 	// Runs and Failures count since the rule was loaded in this form: a reload that
 	// does not change it leaves them as they are.
 	Runs, Failures uint64
+	// FailuresInARow are those since the last success, and FailingChats how many chats, of
+	// different people, they come from.
+	FailuresInARow, FailingChats int
 	// LastError is one line, "" for none; LastErrorAt is when.
 	LastError   string
 	LastErrorAt time.Time
@@ -129,7 +149,7 @@ func (h *health) status(name, file string) RuleStatus {
 	defer h.mu.Unlock()
 	s := RuleStatus{
 		Name: name, File: file, State: StateActive, Reason: h.reason,
-		Runs: h.runs, Failures: h.failures, LastFailure: h.last, LastErrorAt: h.lastAt,
+		Runs: h.runs, Failures: h.failures, FailuresInARow: h.row, FailingChats: h.rowFailing.chats(), LastFailure: h.last, LastErrorAt: h.lastAt,
 	}
 	if h.disabled.Load() {
 		s.State = StateDisabled

@@ -1,9 +1,7 @@
 package lua
 
 import (
-	"bytes"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -124,46 +122,6 @@ func TestAFailureTellsEverything(t *testing.T) {
 	require.NotContains(t, f.Detail(), "secret")
 }
 
-func TestFiveFailuresInARowDisableARuleVisibly(t *testing.T) {
-	var out bytes.Buffer
-	reg := prometheus.NewRegistry()
-	deps := Deps{Slots: 1, Now: frozen, Registerer: reg, Logger: slog.New(slog.NewTextHandler(&out, nil))}
-	cfg := files(t, "x.lua", body(`if msg.text == "bad" then error("no") end while msg.text == "loop" do end`))
-	set, err := Load(cfg, deps)
-	require.NoError(t, err)
-	rule := set.Rules()[0]
-	run := func(text string) { _, _ = rule.Eval(t.Context(), message(text)) }
-	for range 4 {
-		run("bad")
-	}
-	run("good")
-	for range 4 {
-		run("bad")
-	}
-	require.True(t, rule.Match(message("bad")))
-	require.Equal(t, StateActive, set.Status()[0].State)
-	run("loop")
-	require.False(t, rule.Match(message("bad")))
-	st := set.Status()[0]
-	require.Equal(t, StateDisabled, st.State)
-	require.Equal(t, "5 failures in a row", st.Reason)
-	require.EqualValues(t, 10, st.Runs)
-	require.EqualValues(t, 9, st.Failures)
-	require.Contains(t, st.LastError, "instruction budget")
-	require.Contains(t, out.String(), `msg="rule disabled" component=lua rule=x reason="5 failures in a row"`)
-
-	require.Equal(t, []string{
-		`wildcat_rule_disabled[x] 1`, `wildcat_rule_duration_seconds[x] 0`,
-		`wildcat_rule_killed_total[instructions x] 1`,
-		`wildcat_rule_runs_total[error x] 8`, `wildcat_rule_runs_total[killed x] 1`, `wildcat_rule_runs_total[ok x] 1`,
-	}, gather(t, reg))
-
-	// Loading again, with the same registry, makes it active again.
-	set, err = Load(cfg, deps)
-	require.NoError(t, err)
-	require.True(t, set.Rules()[0].Match(message("bad")))
-}
-
 // gather lists the metrics as name[label values] value.
 func gather(t *testing.T, reg *prometheus.Registry) (out []string) {
 	families, err := reg.Gather()
@@ -178,43 +136,6 @@ func gather(t *testing.T, reg *prometheus.Registry) (out []string) {
 		}
 	}
 	return out
-}
-
-func TestAFifthOfAMinutesRunsDisablesARule(t *testing.T) {
-	now := time.Unix(1000, 0)
-	var h health
-	bad := &Failure{}
-	step := func(f *Failure) string {
-		now = now.Add(time.Second)
-		return h.record(now, f, false)
-	}
-	for i := range 58 { // every sixth fails
-		if i%6 == 5 {
-			require.Empty(t, step(bad))
-		} else {
-			require.Empty(t, step(nil))
-		}
-	}
-	now = now.Add(time.Minute) // a new minute
-	for i := range 19 {
-		if i%4 == 0 {
-			require.Empty(t, step(bad), "under %d runs nothing is said", minRuns)
-		} else {
-			require.Empty(t, step(nil))
-		}
-	}
-	require.Equal(t, "6 of 20 runs within a minute failed", step(bad))
-	require.True(t, h.disabled.Load())
-}
-
-func TestOnErrorDisableNeedsOneFailure(t *testing.T) {
-	cfg := files(t, "x.lua", body(`error("no")`))
-	cfg.Rules[0].OnError = OnErrorDisable
-	set, err := Load(cfg, Deps{Slots: 1})
-	require.NoError(t, err)
-	_, err = eval(t, set, message("x"))
-	require.Error(t, err)
-	require.False(t, set.Rules()[0].Match(message("x")))
 }
 
 func TestAMachineIsThrownAwayAfterAGoPanic(t *testing.T) {

@@ -17,9 +17,11 @@ type metrics struct {
 // ruleMetrics are one rule's, looked up once.
 type ruleMetrics struct {
 	ok, failed, stopped prometheus.Counter
-	duration            prometheus.Observer
-	disabled            prometheus.Gauge
-	killed              *prometheus.CounterVec
+	// skipped counts events that the rule was not run over since it is disabled.
+	skipped  prometheus.Counter
+	duration prometheus.Observer
+	disabled prometheus.Gauge
+	killed   *prometheus.CounterVec
 }
 
 // unseen are metrics that nobody reads.
@@ -31,7 +33,7 @@ func unseen() *metrics {
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	m := &metrics{
 		runs: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "wildcat_rule_runs_total", Help: "Runs of a rule over an event, by result: ok, error or killed.",
+			Name: "wildcat_rule_runs_total", Help: "Runs of a rule over an event, by result: ok, error or killed; disabled: it would have run, and was not.",
 		}, []string{"rule", "result"}),
 		killed: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "wildcat_rule_killed_total", Help: "Runs of a rule that a limit stopped.",
@@ -73,7 +75,7 @@ func register[C prometheus.Collector](reg prometheus.Registerer, c C, failed *er
 func (m *metrics) rule(name string) ruleMetrics {
 	rm := ruleMetrics{
 		ok: m.runs.WithLabelValues(name, "ok"), failed: m.runs.WithLabelValues(name, "error"),
-		stopped:  m.runs.WithLabelValues(name, "killed"),
+		stopped: m.runs.WithLabelValues(name, "killed"), skipped: m.runs.WithLabelValues(name, "disabled"),
 		duration: m.duration.WithLabelValues(name), disabled: m.disabled.WithLabelValues(name), killed: m.killed,
 	}
 	return rm

@@ -41,8 +41,8 @@ var _ pipeline.Rule = (*rule)(nil)
 // Name implements pipeline.Rule.
 func (r *rule) Name() string { return r.script.name }
 
-// Match implements pipeline.Rule: it tests the triggers without entering Lua. A
-// disabled rule matches nothing.
+// Match implements pipeline.Rule: it tests the triggers without entering Lua, those of a
+// disabled rule, too.
 func (r *rule) Match(ev *sdk.Event) bool {
 	m := ev.Message
 	if m == nil {
@@ -58,16 +58,19 @@ func (r *rule) Match(ev *sdk.Event) bool {
 
 // applies tests what wildcat.yaml says about the rule.
 func (r *rule) applies(ev *sdk.Event) bool {
-	return !r.health.disabled.Load() &&
-		(len(r.cfg.Accounts) == 0 || slices.Contains(r.cfg.Accounts, ev.Account)) &&
+	return (len(r.cfg.Accounts) == 0 || slices.Contains(r.cfg.Accounts, ev.Account)) &&
 		(len(r.cfg.Chats) == 0 || chatIn(r.cfg.Chats, ev))
 }
 
 // Eval implements pipeline.Rule. Its error is a *Failure, unless the machine could
-// not be built.
+// not be built or the rule is disabled.
 func (r *rule) Eval(ctx context.Context, ev *sdk.Event) (pipeline.Verdict, error) {
 	if ev == nil || ev.Message == nil {
 		return pipeline.Verdict{}, nil
+	}
+	if r.health.disabled.Load() {
+		r.metric.skipped.Inc()
+		return pipeline.Verdict{}, &pipeline.DisabledError{Reason: r.health.why()}
 	}
 	s := &r.slots[slotOf(ev, len(r.slots))]
 	s.mu.Lock()
@@ -113,7 +116,7 @@ func (r *rule) run(ctx context.Context, s *slot, ev *sdk.Event) (v pipeline.Verd
 	}
 	st.run.end()
 	r.metric.record(f, took.Seconds())
-	if why := r.health.record(now, f, r.cfg.OnError == OnErrorDisable); why != "" {
+	if why := r.health.record(now, f, originOf(ev), r.cfg.OnError == OnErrorDisable); why != "" {
 		r.health.show(r.metric.disabled)
 		r.script.deps.Logger.LogAttrs(ctx, slog.LevelError, "rule disabled", slog.String("component", "lua"),
 			slog.String("rule", r.script.name), slog.String("reason", why), slog.String("event_id", ev.ID))
@@ -159,13 +162,8 @@ func sameHandlers(on []trigger, hs []handler) bool {
 	return slices.EqualFunc(on, hs, func(t trigger, h handler) bool { return t.same(&h.on) })
 }
 
-// slotOf spreads chats over slots: FNV-1a of account and chat.
+// slotOf spreads chats over slots.
 func slotOf(ev *sdk.Event, n int) int {
-	h := uint64(14695981039346656037)
-	for _, s := range [2]string{ev.Account, ev.Chat} {
-		for i := range len(s) {
-			h = (h ^ uint64(s[i])) * 1099511628211
-		}
-	}
+	h := hash(ev.Account, ev.Chat)
 	return int((h ^ h>>32) % uint64(n)) //nolint:gosec // n is small and positive
 }

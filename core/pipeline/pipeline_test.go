@@ -374,6 +374,21 @@ func TestAFailingOrPanickingRuleContributesNothingAndTheOthersGoOn(t *testing.T)
 	require.Equal(t, "good", sends[0].Rule)
 }
 
+func TestWhatADisabledRuleSkippedIsToldInTheVerdict(t *testing.T) {
+	off := newEcho("off")
+	off.fail = func(*sdk.Event) error { return fmt.Errorf("x: %w", &DisabledError{Reason: "it failed"}) }
+	f := newFixture(t, nil, ruleList{off, newEcho("good")}, Config{})
+	ev := text("1@s.whatsapp.net", 0)
+	require.NoError(t, f.pipe.Append(context.Background(), ev))
+	f.waitQueued(1)
+	se, err := f.store.Event(context.Background(), ev.ID)
+	require.NoError(t, err)
+	pl, err := decodePlan(se.Verdict)
+	require.NoError(t, err)
+	require.Equal(t, []ruleRun{{Rule: "off", Result: "disabled", Note: "it failed"}, {Rule: "good", Result: "ok"}}, pl.Rules)
+	require.Len(t, pl.Sends, 1)
+}
+
 func TestDropRouteAgeAndRateDecideWhatFollows(t *testing.T) {
 	route := newEcho("route")
 	route.want = func(ev *sdk.Event) Verdict {

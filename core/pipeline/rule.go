@@ -16,9 +16,19 @@ type Rule interface {
 	// Match is the cheap test (type, prefix, chat …) that is made for every event.
 	Match(ev *sdk.Event) bool
 	// Eval runs the rule. The event must not be changed. An error discards the
-	// verdict: a rule that failed contributes nothing, and the others go on.
+	// verdict: a rule that failed contributes nothing, and the others go on. A
+	// DisabledError says that it was not run.
 	Eval(ctx context.Context, ev *sdk.Event) (Verdict, error)
 }
+
+// DisabledError is the error of a rule that would have run, and is disabled.
+type DisabledError struct {
+	// Reason says why it is, for operators.
+	Reason string
+}
+
+// Error implements error.
+func (e *DisabledError) Error() string { return "the rule is disabled: " + e.Reason }
 
 // RuleSet is the rules in force, which may be replaced by others at any moment.
 type RuleSet interface {

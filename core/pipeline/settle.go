@@ -137,6 +137,11 @@ func (p *Pipeline) evaluate(ctx context.Context, ev *sdk.Event) (*plan, error) {
 			if ctx.Err() != nil || errors.As(err, &outage) {
 				return nil, err // a shutdown or an outage is not the rule's failure
 			}
+			var off *DisabledError
+			if errors.As(err, &off) {
+				pl.Rules = append(pl.Rules, ruleRun{Rule: r.Name(), Result: "disabled", Note: off.Reason})
+				continue
+			}
 			p.log.Debug("rule contributes nothing", "rule", r.Name(), "account", ev.Account, "event_id", ev.ID, "err", err)
 			pl.Rules = append(pl.Rules, ruleRun{Rule: r.Name(), Result: "failed", Note: err.Error()})
 			continue

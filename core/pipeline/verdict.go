@@ -32,7 +32,8 @@ type plan struct {
 // ruleRun says how one rule ended.
 type ruleRun struct {
 	Rule string `json:"rule"`
-	// Result is ok, failed or suppressed (its replies were held back, see Note).
+	// Result is ok, failed, suppressed (its replies were held back, see Note) or disabled
+	// (it would have run; Note says why it did not).
 	Result string `json:"result"`
 	Note   string `json:"note,omitempty"`
 	// Unrouted are those of the connectors that it named which do not get the event.
