@@ -54,13 +54,7 @@ func (d *decoder) full() bool { return len(d.problems) >= maxProblems }
 
 // keyed says of the problems that came after the first ones which key they are about,
 // unless that is known more closely.
-func (d *decoder) keyed(first int, path string) {
-	for i := first; i < len(d.problems); i++ {
-		if d.problems[i].Key == "" {
-			d.problems[i].Key = path
-		}
-	}
-}
+func (d *decoder) keyed(first int, path string) { d.problems[first:].keyed(path) }
 
 // enter follows aliases, expands references, notes the place, and says whether there is
 // a value to decode: null leaves the default.
@@ -119,8 +113,11 @@ func (d *decoder) decode(n *yaml.Node, v reflect.Value, path string, depth int) 
 	}
 	switch v.Kind() {
 	case reflect.Pointer:
-		v.Set(reflect.New(v.Type().Elem()))
-		d.decode(n, v.Elem(), path, depth+1)
+		value, before := reflect.New(v.Type().Elem()), len(d.problems)
+		d.decode(n, value.Elem(), path, depth+1)
+		if len(d.problems) == before { // else the default stays: what it switches off is checked
+			v.Set(value)
+		}
 	case reflect.Struct:
 		d.object(n, v, path, depth)
 	case reflect.Slice:
@@ -143,17 +140,51 @@ func (d *decoder) object(n *yaml.Node, v reflect.Value, path string, depth int) 
 		return
 	}
 	fields := fieldsOf(v.Type())
-	for _, pair := range d.pairs(n, path) {
+	pairs, again := d.pairs(n, path)
+	taken := make(map[string]bool, len(pairs))
+	for _, pair := range pairs {
+		taken[pair[0].Value] = true
+	}
+	for _, pair := range pairs {
 		key, value := pair[0], pair[1]
 		index, known := fields[key.Value]
 		if !known {
 			meant, hint := d.hint(key.Value, v.Type())
-			before := len(d.problems)
+			about, before := join(path, meant), len(d.problems)
 			d.problem(key, "unknown field %q%s", key.Value, hint)
-			d.keyed(before, join(path, meant))
+			index, known = fields[meant]
+			if known && !taken[meant] && alike(value, v.Field(index).Kind()) {
+				taken[meant] = true
+				d.decode(value, v.Field(index), about, depth+1) // for the mistakes in it
+			}
+			if taken[meant] { // there is a value to check, and this one is not it
+				about = join(path, key.Value)
+			}
+			d.problems[before:min(before+1, len(d.problems))].keyed(about)
 			continue
 		}
 		d.decode(value, v.Field(index), join(path, key.Value), depth+1)
+	}
+	for _, pair := range again { // a section that comes again is read for the mistakes in it
+		if index, known := fields[pair[0].Value]; known && v.Field(index).Kind() == reflect.Struct {
+			d.decode(pair[1], v.Field(index), join(path, pair[0].Value), depth+1)
+		}
+	}
+}
+
+// alike says whether a node has the shape of a section or list, so that it can be read as
+// the one that was probably meant.
+func alike(n *yaml.Node, kind reflect.Kind) bool {
+	if n.Kind == yaml.AliasNode {
+		n = n.Alias
+	}
+	switch kind {
+	case reflect.Struct, reflect.Map:
+		return n.Kind == yaml.MappingNode
+	case reflect.Slice:
+		return n.Kind == yaml.SequenceNode
+	default:
+		return false
 	}
 }
 
@@ -186,28 +217,32 @@ func (d *decoder) hint(key string, t reflect.Type) (meant, text string) {
 	return key, ""
 }
 
-// pairs returns a mapping's keys and values, without those that are no string or come again.
-func (d *decoder) pairs(n *yaml.Node, path string) [][2]*yaml.Node {
+// pairs returns a mapping's keys and values, without those that are no string, and apart
+// from the others those whose key was there before.
+func (d *decoder) pairs(n *yaml.Node, path string) (pairs, again [][2]*yaml.Node) {
 	seen := map[string]int{}
-	var out [][2]*yaml.Node
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, value := n.Content[i], n.Content[i+1]
-		switch line, again := seen[key.Value]; {
+		switch line, twice := seen[key.Value]; {
 		case key.Kind != yaml.ScalarNode:
 			d.problem(key, "a key must be a plain word")
 		case key.ShortTag() == "!!merge":
 			d.problem(key, "merge keys (<<) are not supported")
-		case again:
+		case twice:
 			before := len(d.problems)
 			d.problem(key, "field %q is given twice, first in line %d", key.Value, line)
 			d.keyed(before, join(path, key.Value))
+			for i := before; i < len(d.problems); i++ {
+				d.problems[i].read = true
+			}
+			again = append(again, [2]*yaml.Node{key, value})
 		default:
 			seen[key.Value] = key.Line
 			d.keys[join(path, key.Value)] = place{key.Line, key.Column}
-			out = append(out, [2]*yaml.Node{key, value})
+			pairs = append(pairs, [2]*yaml.Node{key, value})
 		}
 	}
-	return out
+	return pairs, again
 }
 
 // list decodes into a slice, which replaces the default as a whole.
@@ -234,7 +269,8 @@ func (d *decoder) list(n *yaml.Node, v reflect.Value, path string, depth int) {
 // generic decodes what belongs to a connector: any mapping, in JSON's types.
 func (d *decoder) generic(n *yaml.Node, path string, depth int) map[string]any {
 	out := map[string]any{}
-	for _, pair := range d.pairs(n, path) {
+	pairs, _ := d.pairs(n, path)
+	for _, pair := range pairs {
 		out[pair[0].Value] = d.any(pair[1], join(path, pair[0].Value), depth+1)
 	}
 	return out

@@ -151,7 +151,7 @@ func (c *Config) fill() {
 	yes := true
 	for i := range c.Rules.Files {
 		r := &c.Rules.Files[i]
-		if r.Name == "" {
+		if r.Name == "" && r.File != "" {
 			r.Name = strings.TrimSuffix(filepath.Base(r.File), ".lua")
 		}
 		if _, given := c.places[fmt.Sprintf("rules.files[%d].timeout", i)]; !given && r.Timeout == 0 {

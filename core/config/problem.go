@@ -18,8 +18,11 @@ type Problem struct {
 	Column  int
 	Message string
 	// Key is the path of the key that it is about, such as "server.port"; "" for the
-	// file as a whole. A misspelt key counts as the one that was probably meant.
+	// file as a whole. A misspelt key counts as the one that was probably meant, unless
+	// that was read all the same.
 	Key string
+	// read says that the key has a value that can be checked.
+	read bool
 }
 
 // String returns file:line:column: message, without the parts that are not known.
@@ -53,10 +56,19 @@ func (p Problems) About(path string) bool {
 	return false
 }
 
-// covers says whether a problem concerns this key or something around it.
+// keyed says which key the problems are about, unless that is known more closely.
+func (p Problems) keyed(path string) {
+	for i := range p {
+		if p[i].Key == "" {
+			p[i].Key = path
+		}
+	}
+}
+
+// covers says whether this key, or something around it, could not be read.
 func (p Problems) covers(path string) bool {
 	for _, one := range p {
-		if one.Key != "" && within(path, one.Key) {
+		if one.Key != "" && !one.read && within(path, one.Key) {
 			return true
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -87,7 +88,7 @@ func (v *validator) all() {
 	if c.Media.FFmpegPath == "" {
 		v.at("media.ffmpeg_path", "expected the path of a program")
 	}
-	if u, err := url.Parse(c.Cluster.Advertise); c.Cluster.Advertise != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || strings.Trim(u.Path, "/") != "") {
+	if u, err := url.Parse(c.Cluster.Advertise); c.Cluster.Advertise != "" && (err != nil || u.Host == "" || !validPort(u) || u.Scheme != "http" && u.Scheme != "https" || strings.Trim(u.Path, "/") != "") {
 		v.at("cluster.advertise", "expected a URL such as http://10.0.0.7:3000, not %q", c.Cluster.Advertise)
 	}
 	duration(v, "cluster.lease", c.Cluster.Lease, 3*time.Second, 5*time.Minute)
@@ -162,12 +163,12 @@ func (v *validator) whatsapp() {
 	if w.URL != "" {
 		u, err := url.Parse(w.URL)
 		switch {
-		case err != nil || u.Scheme != "http" || u.Host == "" || u.User != nil:
+		case err != nil || u.Scheme != "http" || u.Host == "" || u.User != nil || !validPort(u):
 			v.at("whatsapp.url", "expected the address of a sandbox, such as http://127.0.0.1:8090")
 		case !Loopback(u.Hostname()):
 			v.at("whatsapp.url", "a sandbox must run on this machine (127.0.0.1, ::1 or localhost): %s may be another one", u.Hostname())
 		}
-		if w.Network == NetworkLive {
+		if w.Network == NetworkLive && !v.unread.covers("whatsapp.network") {
 			v.at("whatsapp.url", "an address is for the sandbox only: remove it, or set whatsapp.network to sandbox")
 		}
 	}
@@ -176,7 +177,7 @@ func (v *validator) whatsapp() {
 	}
 	duration(v, "whatsapp.reconnect.min", w.Reconnect.Min, 100*time.Millisecond, time.Hour)
 	duration(v, "whatsapp.reconnect.max", w.Reconnect.Max, 100*time.Millisecond, 24*time.Hour)
-	if w.Reconnect.Max < w.Reconnect.Min {
+	if w.Reconnect.Max < w.Reconnect.Min && !v.unread.covers("whatsapp.reconnect.min") {
 		v.at("whatsapp.reconnect.max", "must not be less than whatsapp.reconnect.min (%s)", w.Reconnect.Min)
 	}
 }
@@ -191,17 +192,16 @@ func (v *validator) rules() {
 		at := fmt.Sprintf("rules.files[%d]", i)
 		if f.File == "" {
 			v.at(at+".file", "a rule needs a file")
-			continue
-		}
-		if problem := missing(v.cfg.Resolve(f.File)); problem != "" && *f.Enabled {
+		} else if problem := missing(v.cfg.Resolve(f.File)); problem != "" && *f.Enabled {
 			v.at(at+".file", "rule file %s %s", f.File, problem)
 		}
-		if !ruleName.MatchString(f.Name) {
+		switch first, again := names[f.Name]; {
+		case f.Name == "" || v.unread.covers(at+".name"): // its file has the name, and is missing
+		case !ruleName.MatchString(f.Name):
 			v.at(at+".name", "expected letters, digits, dot, _ and -, at most 64, not %q", f.Name)
-		}
-		if first, again := names[f.Name]; again {
+		case again:
 			v.at(at+".name", "rule name %q is taken by rules.files[%d]: give one of them another name", f.Name, first)
-		} else {
+		default:
 			names[f.Name] = i
 		}
 		v.accounts(at+".accounts", f.Accounts)
@@ -243,10 +243,10 @@ func (v *validator) connectors() {
 		}
 		oneOf(v, at+".ordering", k.Ordering, OrderingBounded, OrderingStrict, OrderingNone)
 		if k.SHA256 != "" {
-			if raw, err := hex.DecodeString(k.SHA256); err != nil || len(raw) != 32 {
-				v.at(at+".sha256", "expected 64 hex digits, as sha256sum prints them")
-			} else if !k.Program() {
+			if raw, err := hex.DecodeString(k.SHA256); k.Use != "" && !k.Program() {
 				v.at(at+".sha256", "only a program can be pinned, and %q is a built-in", k.Use)
+			} else if err != nil || len(raw) != 32 {
+				v.at(at+".sha256", "expected 64 hex digits, as sha256sum prints them")
 			}
 		}
 	}
@@ -267,6 +267,12 @@ func (v *validator) retry(path string, delays []time.Duration) {
 	for i, d := range delays {
 		duration(v, fmt.Sprintf("%s[%d]", path, i), d, 10*time.Millisecond, 7*24*time.Hour)
 	}
+}
+
+// validPort says whether a URL's port can be dialled; url.Parse takes any number.
+func validPort(u *url.URL) bool {
+	n, err := strconv.ParseUint(u.Port(), 10, 16)
+	return u.Port() == "" || err == nil && n > 0
 }
 
 // missing says in words why a file cannot be used, or "".
