@@ -263,6 +263,16 @@ var scenarios = []scenario{
 	{name: "a file while down", request: "GET /media/f1", world: func(w *world) { w.files = map[string]string{"f1": "b"}; w.down = true }, status: 500, want: internal},
 	{name: "the file of no message", request: "GET /accounts/shop/messages/M9/media", status: 404, want: `{"code":"message_not_found","error":"Message not found","ok":false}`},
 	{
+		name: "the file of a message that comes in", request: "GET /accounts/shop/messages/M1/media",
+		world:  func(w *world) { w.messages = []store.Message{withMedia("pending")} },
+		status: 404, want: `{"code":"media_not_fetched","error":"the media of messages that come in are not fetched yet","ok":false}`,
+	},
+	{
+		name: "the file that the service before failed to fetch", request: "GET /accounts/shop/messages/M1/media",
+		world:  func(w *world) { w.messages = []store.Message{withMedia("failed")} },
+		status: 404, want: `{"code":"no_media","error":"Message has no media","ok":false}`,
+	},
+	{
 		name: "the file of a text", request: "GET /accounts/shop/messages/M1/media", world: func(w *world) { w.messages = []store.Message{message("M1")} },
 		status: 404, want: `{"code":"no_media","error":"Message has no media","ok":false}`,
 	},

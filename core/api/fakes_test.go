@@ -406,6 +406,13 @@ func (r *rig) do(request, body string, headers ...string) *httptest.ResponseReco
 	return rec
 }
 
+// withMedia is the message M1 with a file that is not there.
+func withMedia(status string) store.Message {
+	m := message("M1")
+	m.Message.Media = &sdk.Media{MIME: "image/jpeg", Status: status}
+	return m
+}
+
 func message(id string) store.Message {
 	return store.Message{
 		EventID: "ev_" + id, Account: "shop", Chat: "9@s.whatsapp.net", CreatedAt: noon, UpdatedAt: noon,

@@ -71,7 +71,10 @@ func (s *Server) getMessageMedia(c *gin.Context) error {
 	if m.Message == nil || m.Message.Media == nil {
 		return errNoMedia
 	}
-	if m.Message.Media.ID == "" {
+	if media := m.Message.Media; media.ID == "" {
+		if media.Status == "failed" { // nobody will: the service before the hub failed to
+			return errNoMedia
+		}
 		return errNotFetched
 	}
 	return s.serveFile(c, m.Message.Media.ID, errNoMedia)
