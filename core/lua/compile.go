@@ -50,7 +50,7 @@ func compile(src *source, text []byte, lim Limits) (proto *glua.FunctionProto, e
 	if err != nil {
 		return nil, err
 	}
-	proto, err = glua.Compile(chunk, src.file)
+	proto, err = generate(chunk, src.file)
 	if err != nil {
 		return nil, err
 	}

@@ -48,7 +48,7 @@ func (f *Failure) Detail() string {
 
 // failure turns what a handler raised into a Failure. The run has not ended yet.
 func (sc *script) failure(err error, r *run, took time.Duration) *Failure {
-	line, msg := sc.src.locate(errorText(err))
+	line, msg := sc.src.locateError(err)
 	f := &Failure{
 		Rule: sc.name, File: sc.src.file, Line: line, Message: msg, Killed: r.killed,
 		EventID: r.ev.ID, Instructions: r.used(), Took: took, Excerpt: sc.src.excerpt(line, 0),

@@ -160,11 +160,14 @@ func (s *source) compileProblem(err error) Problem {
 				line = n
 			}
 		}
-		return s.problem(line, 0, "%s", compile.Message)
+		if strings.HasPrefix(compile.Message, "label '") || strings.HasPrefix(compile.Message, "<goto ") {
+			line-- // it counts one too many
+		}
+		return s.problem(line, 0, "%s", explain(compile.Message))
 	}
 	var at *lineError
 	if errors.As(err, &at) {
-		return s.problem(at.line, 0, "%s", at.msg)
+		return s.problem(at.line, 0, "%s", explain(at.msg))
 	}
 	return s.problem(0, 0, "%v", err)
 }
@@ -176,6 +179,22 @@ type lineError struct {
 }
 
 func (e *lineError) Error() string { return fmt.Sprintf("line %d: %s", e.line, e.msg) }
+
+// locateError is locate for what a call returned. An error without a place, such as that of
+// error("no", 0), was raised where the traceback first names the file.
+func (s *source) locateError(err error) (line int, msg string) {
+	line, msg = s.locate(errorText(err))
+	api, ok := err.(*glua.ApiError) //nolint:errorlint // PCall returns it unwrapped
+	if line > 0 || !ok {
+		return line, msg
+	}
+	for frame := range strings.Lines(api.StackTrace) {
+		if line, _ = s.locate(strings.TrimSpace(frame)); line > 0 {
+			return line, msg
+		}
+	}
+	return 0, msg
+}
 
 // locate splits the fourth format, that of the interpreter at run time,
 // "file:line: message"; the line is 0 when there is none.

@@ -68,7 +68,7 @@ func (sc *script) newState(ctx context.Context) (*state, []Problem) {
 		bad = append(bad, sc.src.problem(line, col, "%s", p.Message))
 	}
 	if err != nil {
-		line, msg := sc.src.locate(errorText(err))
+		line, msg := sc.src.locateError(err)
 		bad = append(bad, sc.src.problem(line, 0, "%s", msg))
 	} else if len(load.handlers) == 0 && len(bad) == 0 {
 		bad = append(bad, sc.src.problem(0, 0, "the file registers no handler: wildcat.on is never called"))
