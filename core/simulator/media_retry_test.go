@@ -55,6 +55,8 @@ func TestAPhoneUploadsAnewWhatTheMediaHostHasNoLonger(t *testing.T) {
 		data []byte
 	}
 	received, sent := c.waitMessage(fromFriend), c.waitMessage(fromPhone)
+	_, err = owner.WaitMessage(ctx, func(m simulator.Message) bool { return m.ID == fromFriend })
+	require.NoError(t, err)
 	require.True(t, sent.Info.IsFromMe)
 	messages := []lost{
 		{received.Info, received.Message.VideoMessage, data},
@@ -96,6 +98,8 @@ func TestAPhoneThatCannotUploadAnewSaysWhy(t *testing.T) {
 	id, err := friend.SendMedia(ctx, "15550001", simulator.Media{Kind: simulator.KindAudio, Data: noise(1, 900)}, simulator.SendOptions{})
 	require.NoError(t, err)
 	evt := c.waitMessage(id)
+	_, err = owner.WaitMessage(ctx, func(m simulator.Message) bool { return m.ID == id }) // the phone may get it a moment later
+	require.NoError(t, err)
 	key := evt.Message.AudioMessage.MediaKey
 	result := func() waMmsRetry.MediaRetryNotification_ResultType {
 		answer, err := whatsmeow.DecryptMediaRetryNotification(c.retry(ctx, &evt.Info, key), key)

@@ -41,8 +41,8 @@ var faults = map[string]fault{
 	},
 	"random reply id": {
 		file:   "core/send/run.go",
-		old:    "whatsapp.Outgoing{ID: moved.WAID,",
-		new:    "whatsapp.Outgoing{ID: q.deps.Render.NewID(),",
+		old:    "whatsapp.Outgoing{ID: snd.WAID,",
+		new:    "whatsapp.Outgoing{ID: c.q.deps.Render.NewID(),",
 		points: []string{"after_accept"},
 	},
 	"stage before children": {
@@ -99,8 +99,8 @@ var faults = map[string]fault{
 `,
 		// The mark is made only once the stanza has left, so a crash in between leaves no trace of the attempt.
 		new: `	moved, err := snd, error(nil)
-	inner := s
-	s = senderFunc(func(ctx context.Context, m whatsapp.Outgoing) (whatsapp.Accepted, error) {
+	inner := c.sender
+	c = &connection{q: q, account: c.account, epoch: epoch, unsent: c.unsent, sender: senderFunc(func(ctx context.Context, m whatsapp.Outgoing) (whatsapp.Accepted, error) {
 		got, err := inner.Send(ctx, m)
 		if err == nil {
 			moved, err = q.deps.Store.MoveSend(ctx, store.SendMove{
@@ -108,7 +108,7 @@ var faults = map[string]fault{
 			})
 		}
 		return got, err
-	})
+	})}
 `,
 		points: []string{"after_accept"},
 	},
