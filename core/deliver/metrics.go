@@ -141,14 +141,15 @@ func (g *gauges) Collect(ch chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
-	for _, m := range o.Missing() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	// Under one lock with those that are there: no endpoint may be shown as both.
+	for _, m := range o.missed() {
 		for _, s := range states {
 			gauge(descBacklog, float64(m.Counts[s]), m.ID, string(s))
 		}
 		gauge(descOldest, age(m.OldestQueued, now), m.ID)
 	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
 	for _, ep := range o.order {
 		if o.endpoints[ep.ID] != ep {
 			continue // on its way out, while its successor is here

@@ -122,6 +122,11 @@ func (o *Outbox) note(found map[string]*missing) {
 func (o *Outbox) Missing() []EndpointStatus {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	return o.missed()
+}
+
+// missed is Missing. The caller holds mu.
+func (o *Outbox) missed() []EndpointStatus {
 	var out []EndpointStatus
 	for _, id := range slices.Sorted(maps.Keys(o.missing)) {
 		if m := o.missing[id]; m.told && o.endpoints[id] == nil {
